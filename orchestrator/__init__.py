@@ -1,0 +1,1 @@
+"""Durable orchestration of AI-agent workflows on Temporal."""

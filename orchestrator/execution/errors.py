@@ -1,0 +1,363 @@
+"""The error tree of the whole service: every failure that a user can meet has a leaf here.
+
+A leaf has a stable kebab-case `code`, a `title`, and says whether trying again can help. It is translated twice and
+nowhere else: to Temporal's `ApplicationError` (`activities/failures.py`) and to `application/problem+json`
+(`api/problems.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing wrong with a document: what, where, and the way out."""
+
+    code: str
+    message: str
+    pointer: str = ""
+    """JSON pointer (RFC 6901) into the document that was sent."""
+    hint: str | None = None
+    expression: str | None = None
+    column: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; absent fields are left out."""
+        found = {
+            "code": self.code,
+            "message": self.message,
+            "pointer": self.pointer,
+            "hint": self.hint,
+            "expression": self.expression,
+            "column": self.column,
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+
+class OrchestratorError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        code: stable kebab-case identifier; an HTTP status failure carries its own (`http-404`).
+        title: the same for every error of the class.
+        retryable: whether the same call may succeed later.
+        message: one sentence that quotes identifiers.
+        hint: the way out, or None.
+        retry_after_seconds: the earliest sensible next try, or None.
+        details: further JSON fields.
+    """
+
+    code: str = "internal-error"
+    title: ClassVar[str] = "Internal error"
+    retryable: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        retry_after_seconds: float | None = None,
+        details: dict[str, Any] | None = None,
+        code: str | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.retry_after_seconds = retry_after_seconds
+        self.details = details or {}
+        if code is not None:
+            self.code = code
+        if retryable is not None:
+            self.retryable = retryable
+
+
+# --- what a caller sent ------------------------------------------------------------------------------------------
+
+
+class RequestError(OrchestratorError):
+    """The request cannot be served as it was sent."""
+
+    code = "invalid-request"
+    title = "Invalid request"
+
+    def __init__(self, message: str, *, issues: Sequence[Issue] = (), **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.issues = tuple(issues)
+
+
+class MalformedJson(RequestError):
+    """The body is not JSON, or uses what RFC 8259 leaves out (NaN, duplicate keys)."""
+
+    code = "malformed-json"
+    title = "Malformed JSON"
+
+
+class PayloadTooLarge(RequestError):
+    """The body or a value is over its limit."""
+
+    code = "payload-too-large"
+    title = "Payload too large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is not `application/json`."""
+
+    code = "unsupported-media-type"
+    title = "Unsupported media type"
+
+
+class InvalidDefinition(RequestError):
+    """A workflow definition breaks a rule; `issues` holds every one."""
+
+    code = "invalid-definition"
+    title = "Invalid workflow definition"
+
+
+class InvalidInput(RequestError):
+    """The input does not satisfy the definition's `input_schema`."""
+
+    code = "invalid-input"
+    title = "Invalid input"
+
+
+class InvalidAgent(RequestError):
+    """An agent record breaks a rule; `issues` holds every one."""
+
+    code = "invalid-agent"
+    title = "Invalid agent record"
+
+
+class NotFound(OrchestratorError):
+    """The root of everything that is not there."""
+
+    code = "not-found"
+    title = "Not found"
+
+
+class WorkflowNotFound(NotFound):
+    """No definition has this id or version."""
+
+    code = "workflow-not-found"
+    title = "Workflow not found"
+
+
+class ExecutionNotFound(NotFound):
+    """No execution has this id, or its retention has ended."""
+
+    code = "execution-not-found"
+    title = "Execution not found"
+
+
+class AgentNotFound(NotFound):
+    """No agent has this type."""
+
+    code = "agent-not-found"
+    title = "Agent not found"
+
+
+class WorkflowDeleted(OrchestratorError):
+    """The definition was deleted: it starts no more executions."""
+
+    code = "workflow-deleted"
+    title = "Workflow deleted"
+
+
+class Conflict(OrchestratorError):
+    """The root of requests that do not fit the present state."""
+
+    code = "conflict"
+    title = "Conflict"
+
+
+class WorkflowExists(Conflict):
+    """A definition with this id exists."""
+
+    code = "workflow-exists"
+    title = "Workflow exists"
+
+
+class AgentExists(Conflict):
+    """An agent with this type exists."""
+
+    code = "agent-exists"
+    title = "Agent exists"
+
+
+class VersionConflict(Conflict):
+    """The `If-Match` version is not the latest: somebody wrote in between."""
+
+    code = "version-conflict"
+    title = "Version conflict"
+
+
+class WrongState(Conflict):
+    """The execution's status does not allow this."""
+
+    code = "wrong-state"
+    title = "Wrong state"
+
+
+# --- parts that are away -----------------------------------------------------------------------------------------
+
+
+class Unavailable(OrchestratorError):
+    """The root of parts that do not answer; always worth another try."""
+
+    code = "unavailable"
+    title = "Service unavailable"
+    retryable = True
+
+
+class TemporalUnavailable(Unavailable):
+    """The Temporal server does not answer."""
+
+    code = "temporal-unavailable"
+    title = "Temporal unavailable"
+
+
+class RedisUnavailable(Unavailable):
+    """Redis does not answer."""
+
+    code = "redis-unavailable"
+    title = "Redis unavailable"
+
+
+class VectorsUnavailable(Unavailable):
+    """The vector store does not answer, or another process owns the embedded one."""
+
+    code = "vectors-unavailable"
+    title = "Vector store unavailable"
+
+
+class NoWorker(Unavailable):
+    """No worker answered in time."""
+
+    code = "no-worker"
+    title = "No worker"
+
+
+# --- what fails a step -------------------------------------------------------------------------------------------
+
+
+class StepFailure(OrchestratorError):
+    """The root of what an activity reports; `code` becomes the step's `error.type`."""
+
+    code = "step-failed"
+    title = "Step failed"
+
+
+class AttemptTimeout(StepFailure):
+    """An attempt, or all of them together, took longer than its timeout; `details.kind` names which of the four."""
+
+    code = "timeout"
+    title = "Timeout"
+    retryable = True
+
+
+class ExecutionTimeout(StepFailure):
+    """The execution's own deadline was reached."""
+
+    code = "execution-timeout"
+    title = "Execution timeout"
+
+
+class ModelUnavailable(StepFailure):
+    """The model server cannot be reached, or answered with 5xx or 408/409."""
+
+    code = "model-unavailable"
+    title = "Model unavailable"
+    retryable = True
+
+
+class ModelRateLimited(StepFailure):
+    """The model server answered 429; its `Retry-After` is kept."""
+
+    code = "model-rate-limited"
+    title = "Model rate limited"
+    retryable = True
+
+
+class ModelRejected(StepFailure):
+    """The model server refused the request (4xx): a wrong key, model name or parameter."""
+
+    code = "model-rejected"
+    title = "Model request rejected"
+
+
+class ModelBadResponse(StepFailure):
+    """The answer does not speak the protocol: not JSON, no choices, cut off."""
+
+    code = "model-bad-response"
+    title = "Malformed model response"
+    retryable = True
+
+
+class InvalidOutput(StepFailure):
+    """The model's answer does not satisfy the task's `output_schema`; `details.errors` lists why."""
+
+    code = "invalid-output"
+    title = "Invalid model output"
+    retryable = True
+
+
+class CircuitOpen(StepFailure):
+    """The dependency's circuit is open: the attempt is parked, not counted."""
+
+    code = "circuit-open"
+    title = "Circuit open"
+    retryable = True
+
+
+class AgentFailed(StepFailure):
+    """A Python agent raised something that it did not classify."""
+
+    code = "agent-failed"
+    title = "Agent failed"
+    retryable = True
+
+
+class HttpStatus(StepFailure):
+    """The far end answered with an unexpected status; the code is `http-<status>`."""
+
+    code = "http-status"
+    title = "Unexpected HTTP status"
+
+
+class HttpConnection(StepFailure):
+    """No connection, or it broke."""
+
+    code = "http-connection"
+    title = "HTTP connection failed"
+    retryable = True
+
+
+class HttpBlocked(StepFailure):
+    """The HTTP guard refuses this URL."""
+
+    code = "http-blocked"
+    title = "HTTP request blocked"
+
+
+class HttpBadResponse(StepFailure):
+    """The response is too large, not what its type says, or breaks `response_schema`."""
+
+    code = "http-bad-response"
+    title = "Unusable HTTP response"
+
+
+class OutcomeUnknown(StepFailure):
+    """The service does not know whether an effect happened."""
+
+    code = "outcome-unknown"
+    title = "Outcome unknown"
+
+
+class MissingSecret(StepFailure):
+    """A secret that the step names is not configured."""
+
+    code = "missing-secret"
+    title = "Missing secret"

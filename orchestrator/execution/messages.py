@@ -1,0 +1,190 @@
+"""What travels between the workflow, its activities and its callers. Fields are only ever added (replay)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+WORKFLOW_TYPE = "AgentWorkflow"
+"""Temporal's workflow type of every execution."""
+
+
+class ErrorInfo(BaseModel):
+    """Why a step or an execution failed, in the shape that definitions, the API and histories share."""
+
+    type: str
+    message: str
+    step: str | None = None
+    """Path of the step that failed, `enrich[3].call`."""
+    via: str | None = None
+    """Path of the block that carried the failure outwards."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    cause: ErrorInfo | None = None
+    outcome_unknown: bool = False
+
+
+class Lineage(BaseModel):
+    """Where an execution comes from."""
+
+    root: str | None = None
+    parent: str | None = None
+    retry_of: str | None = None
+    rerun_of: str | None = None
+    attempt: int = 1
+
+
+class StartExecution(BaseModel):
+    """The one argument of the `AgentWorkflow` workflow.
+
+    Either pinned (`definition`, `version` and `sha256` given by the API or the builder) or by reference (`definition`
+    None: the activity `load_definition` pins `workflow_id` at `version`, or at the latest).
+    """
+
+    workflow_id: str
+    definition: dict[str, Any] | None = None
+    version: int | None = None
+    sha256: str | None = None
+    input: Any = Field(default_factory=dict)
+    lineage: Lineage = Field(default_factory=Lineage)
+
+
+class StepCall(BaseModel):
+    """What every activity of ours is told about the step that it works for."""
+
+    execution_id: str
+    workflow_id: str
+    workflow_version: int | None = None
+    path: str
+    step_id: str
+    idempotency_key: str
+    """`<root execution id>/<step path>` and `#<epoch>` after a rerun: the same for every attempt."""
+    max_attempts: int = 5
+    """Counted by the activity wrapper, parked attempts left out (0: no bound)."""
+    non_retryable_errors: list[str] = Field(default_factory=list)
+
+
+class StepResult(BaseModel):
+    """What every activity of ours returns: the step's `result` and how many attempts it took."""
+
+    output: Any = None
+    attempts: int = 1
+
+
+class InvokeModelInput(BaseModel):
+    """One task for one agent."""
+
+    call: StepCall
+    agent_type: str
+    task: str
+    parameters: Any = None
+    input: Any = None
+    """The execution's input."""
+    dependencies: dict[str, Any] = Field(default_factory=dict)
+    """Outputs of the steps named in `depends_on`, by step id."""
+    model: str | None = None
+    output_schema: dict[str, Any] | None = None
+
+
+class TokenUsage(BaseModel):
+    """Tokens of one or more model calls, as the provider reported them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    model_calls: int = 0
+
+
+class InvokeModelResult(StepResult):
+    """An agent's answer: text, or the JSON value that its task's schema asked for."""
+
+    usage: TokenUsage = Field(default_factory=TokenUsage)
+    agent_version: int | None = None
+    model: str | None = None
+
+
+class HttpRequestInput(BaseModel):
+    """One HTTP request through the guarded client. At most one of `json_body`, `form`, `text` is set."""
+
+    call: StepCall
+    method: str = "GET"
+    url: str
+    headers: dict[str, Any] = Field(default_factory=dict)
+    query: dict[str, Any] = Field(default_factory=dict)
+    json_body: Any = None
+    has_json: bool = False
+    form: dict[str, Any] | None = None
+    text: str | None = None
+    auth: dict[str, Any] | None = None
+    expect_status: list[int | str] = Field(default_factory=lambda: ["2xx"])
+    """Codes (`204`) or classes (`"2xx"`)."""
+    response_schema: dict[str, Any] | None = None
+    secret_slots: list[SecretSlotMessage] = Field(default_factory=list)
+
+
+class SecretSlotMessage(BaseModel):
+    """A place in an activity's input that only the activity fills: `parts` are texts and `{"secret": NAME}`."""
+
+    pointer: str
+    parts: list[str | dict[str, str]]
+
+
+class HttpRequestResult(StepResult):
+    """`output` is `{status, headers, body}`; `body` is JSON where the response says so, else text."""
+
+
+class LoadDefinitionInput(BaseModel):
+    """Pin a stored definition and check the input against its `input_schema`."""
+
+    workflow_id: str
+    version: int | None = None
+    input: Any = None
+
+
+class LoadDefinitionResult(BaseModel):
+    """The pinned definition."""
+
+    definition: dict[str, Any]
+    version: int
+    sha256: str
+
+
+class RequestCancelInput(BaseModel):
+    """Ask Temporal to cancel this execution natively."""
+
+    execution_id: str
+    run_id: str | None = None
+    reason: str = ""
+
+
+class StepView(BaseModel):
+    """One row of the step table, as the API shows it."""
+
+    path: str
+    step_id: str
+    name: str
+    step_type: str
+    state: str
+    attempts: int = 0
+    started_at: str | None = None
+    finished_at: str | None = None
+    error: ErrorInfo | None = None
+
+
+class ExecutionView(BaseModel):
+    """The answer of the query `state`, and what a closed execution leaves: the envelope around its outcome."""
+
+    workflow_id: str
+    workflow_version: int | None = None
+    workflow_name: str | None = None
+    status: str
+    detail: str | None = None
+    input: Any = None
+    output: Any = None
+    error: ErrorInfo | None = None
+    steps: list[StepView] = Field(default_factory=list)
+    holds: dict[str, str] = Field(default_factory=dict)
+    """Who paused it and why, by holder (`operator`, `parent`, `workflow`)."""
+    lineage: Lineage = Field(default_factory=Lineage)
+
+
+HttpRequestInput.model_rebuild()

@@ -1,0 +1,110 @@
+"""All settings of every process, read once from the environment and `.env` by the composition roots."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class ProviderSettings(BaseModel):
+    """One named model provider that speaks the OpenAI protocol: `PROVIDERS__<NAME>__BASE_URL`, `…__API_KEY`."""
+
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    structured_output: bool | None = None
+    """Whether the provider takes `response_format: json_schema`; None: assume it does."""
+
+
+class Settings(BaseSettings):
+    """The settings of the API, the worker, the command line and the local stack.
+
+    Names are the environment's, in upper case. Durations are seconds, sizes are bytes.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_nested_delimiter="__", extra="ignore", env_ignore_empty=True
+    )
+
+    environment: str = "development"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_format: Literal["json", "console"] = "console"
+    sentry_dsn: SecretStr | None = None
+
+    temporal_address: str = "localhost:7233"
+    temporal_namespace: str = "default"
+    temporal_task_queue: str = "agent-workflows"
+    temporal_api_key: SecretStr | None = None
+    temporal_tls: bool = False
+    temporal_tls_server_ca: Path | None = None
+    temporal_tls_client_cert: Path | None = None
+    temporal_tls_client_key: Path | None = None
+    temporal_ui_url: str | None = None
+
+    redis_url: str = "redis://localhost:6379"
+    redis_password: SecretStr | None = None
+    redis_key_prefix: str = "orchestrator"
+
+    qdrant_url: str | None = None
+    qdrant_api_key: SecretStr | None = None
+    qdrant_path: Path | None = None
+    """Folder of the embedded vector store, used when `QDRANT_URL` is absent. One process owns it: the worker."""
+
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    default_model: str = "openai/gpt-5-mini"
+    """`provider/model` used by agent records that name none."""
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+
+    http_allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts and CIDRs exempt from the HTTP guard's address and port rules, comma-separated."""
+    http_max_response_bytes: int = 10 * 1024 * 1024
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    api_body_limit_bytes: int = 2 * 1024 * 1024
+    api_public_url: str | None = None
+
+    worker_max_concurrent_activities: int = 1000
+    worker_max_concurrent_workflow_tasks: int = 100
+    worker_max_cached_workflows: int = 1000
+    worker_graceful_shutdown_seconds: float = 30.0
+    worker_sandboxed: bool = False
+
+    agents_path: Path | None = None
+    """Folder of agent records (`*.json`) that the worker loads at start where they do not exist yet."""
+
+    @field_validator("http_allow_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("http_allow_hosts")
+    @classmethod
+    def _check_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if "/" in entry:
+                try:
+                    ipaddress.ip_network(entry, strict=False)
+                except ValueError as error:
+                    raise ValueError(
+                        f"HTTP_ALLOW_HOSTS entry {entry!r} is not a network; write a host name, an address or a CIDR such as 10.0.0.0/8"
+                    ) from error
+        return value
+
+    @cached_property
+    def redis_dsn(self) -> str:
+        """`redis_url` with `redis_password` filled in where the URL carries none."""
+        parts = urlsplit(self.redis_url)
+        if self.redis_password is None or parts.password is not None:
+            return self.redis_url
+        secret = quote(self.redis_password.get_secret_value(), safe="")
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{secret}@{host}"))
