@@ -8,33 +8,9 @@ nowhere else: to Temporal's `ApplicationError` (`activities/failures.py`) and to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """One thing wrong with a document: what, where, and the way out."""
-
-    code: str
-    message: str
-    pointer: str = ""
-    """JSON pointer (RFC 6901) into the document that was sent."""
-    hint: str | None = None
-    expression: str | None = None
-    column: int | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; absent fields are left out."""
-        found = {
-            "code": self.code,
-            "message": self.message,
-            "pointer": self.pointer,
-            "hint": self.hint,
-            "expression": self.expression,
-            "column": self.column,
-        }
-        return {key: value for key, value in found.items() if value is not None}
+from orchestrator.definition.issues import Issue
 
 
 class OrchestratorError(Exception):

@@ -1,0 +1,45 @@
+"""Heartbeats: the SDK sends none by itself, and both cancellation and crash detection travel on them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from temporalio import activity
+
+LONGEST_INTERVAL_SECONDS = 2.0
+"""A cancel request reaches an activity with the answer to its next heartbeat, and a cancel shall end within 5 s."""
+
+
+def heartbeat_interval() -> float:
+    """Return the seconds between two heartbeats: a third of the heartbeat timeout, at most two seconds."""
+    timeout = activity.info().heartbeat_timeout
+    if not timeout:
+        return LONGEST_INTERVAL_SECONDS
+    return min(LONGEST_INTERVAL_SECONDS, timeout.total_seconds() / 3)
+
+
+@asynccontextmanager
+async def heartbeating(details: Callable[[], Any]) -> AsyncIterator[None]:
+    """Heartbeat at once and then steadily while the block runs.
+
+    Args:
+        details: gives the heartbeat's details, read again by the next attempt.
+    """
+    interval = heartbeat_interval()
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(interval)
+            activity.heartbeat(details())
+
+    activity.heartbeat(details())
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

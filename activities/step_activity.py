@@ -1,0 +1,145 @@
+"""The wrapper of every step's activity: heartbeats, attempts, time limits, failures, cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.failures import application_error, as_orchestrator_error
+from activities.heartbeat import heartbeating
+from orchestrator.execution.errors import AttemptTimeout, CircuitOpen, OrchestratorError
+from orchestrator.execution.messages import StepCall, StepResult
+
+log = structlog.get_logger(__name__)
+
+
+class StepRequest(Protocol):
+    """What a step's activity takes: any model with a `call`."""
+
+    call: StepCall
+
+
+Host = TypeVar("Host")
+Request = TypeVar("Request", bound=StepRequest)
+Result = TypeVar("Result", bound=StepResult)
+
+
+def step_activity(
+    name: str,
+) -> Callable[[Callable[[Host, Request], Awaitable[Result]]], Callable[[Host, Request], Awaitable[Result]]]:
+    """Register a method as the activity `name` of a step.
+
+    The method raises leaves of `OrchestratorError`; the wrapper decides whether Temporal tries again. A `CircuitOpen`
+    parks the attempt: it is tried again after the delay and not counted. An attempt that would outlive its
+    start-to-close timeout is ended just before, so that it reports `timeout` itself.
+    """
+
+    def decorate(method: Callable[[Host, Request], Awaitable[Result]]) -> Callable[[Host, Request], Awaitable[Result]]:
+        @activity.defn(name=name)
+        @functools.wraps(method)
+        async def run(self: Host, request: Request) -> Result:
+            return await _Attempt(request.call).run(lambda: method(self, request))
+
+        return run
+
+    return decorate
+
+
+class _Attempt:
+    """One attempt of one activity."""
+
+    def __init__(self, call: StepCall) -> None:
+        self._call = call
+        self._info = activity.info()
+        self._parked = _parked_before(self._info)
+        self._number = self._info.attempt - self._parked
+
+    async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Run the work to its result or to the `ApplicationError` that Temporal shall see."""
+        self._refuse_exhausted()
+        async with heartbeating(self._details):
+            try:
+                async with asyncio.timeout(self._time_limit()):
+                    result = await work()
+            except TimeoutError:
+                raise self._failure(self._timed_out()) from None
+            except asyncio.CancelledError:
+                if not activity.is_worker_shutdown():
+                    raise
+                self._park()
+                raise ApplicationError("the worker shut down", self._details(), type="worker-shutdown") from None
+            except Exception as error:
+                raise self._failure(as_orchestrator_error(error), error) from error
+        result.attempts = self._number
+        return result
+
+    def _details(self) -> dict[str, int]:
+        return {"parked": self._parked}
+
+    def _park(self) -> None:
+        self._parked += 1
+        activity.heartbeat(self._details())
+
+    def _failure(self, error: OrchestratorError, raised: Exception | None = None) -> ApplicationError:
+        if isinstance(error, CircuitOpen):
+            self._park()
+            error.retry_after_seconds = _spread(error.retry_after_seconds)
+        log.warning(
+            "attempt failed",
+            execution_id=self._call.execution_id,
+            path=self._call.path,
+            attempt=self._number,
+            error_type=error.code,
+            error=error.message,
+            exc_info=raised if error.code == "internal-error" else None,
+        )
+        return application_error(error, self._call, attempt=self._number)
+
+    def _refuse_exhausted(self) -> None:
+        allowed = self._call.max_attempts
+        if allowed and self._number > allowed:
+            message = f"step '{self._call.path}': attempt {allowed} of {allowed} ended without a report (a time-out or a crash)"
+            error = AttemptTimeout(message, details={"kind": "lost-attempt"}, retryable=False)
+            raise application_error(error, self._call, attempt=allowed)
+
+    def _time_limit(self) -> float | None:
+        limit = self._info.start_to_close_timeout
+        if not limit:
+            return None
+        seconds = limit.total_seconds()
+        return seconds - min(0.5, seconds * 0.1)
+
+    def _timed_out(self) -> OrchestratorError:
+        limit = self._info.start_to_close_timeout
+        seconds = limit.total_seconds() if limit else 0
+        return AttemptTimeout(
+            f"step '{self._call.path}': no result within start_to_close_seconds = {seconds:g}",
+            hint="raise the step's timeouts.start_to_close_seconds, or find out why the far end is slow",
+            details={"kind": "start_to_close"},
+        )
+
+
+def _parked_before(info: activity.Info) -> int:
+    """Return how many earlier attempts were parked, as the last heartbeat told."""
+    for entry in info.heartbeat_details:
+        if isinstance(entry, dict) and isinstance(entry.get("parked"), int):
+            return min(int(entry["parked"]), info.attempt - 1)
+    return 0
+
+
+def _spread(seconds: float | None) -> float:
+    """Return the delay with up to a fifth added, so that parked attempts do not come back all at once."""
+    base = 5.0 if seconds is None else max(0.1, seconds)
+    return base * (1 + random.random() / 5)
+
+
+def names_of(activities: list[Callable[..., Any]]) -> list[str]:
+    """Return the registered names of activities."""
+    return [getattr(item, "__temporal_activity_definition").name for item in activities]  # noqa: B009

@@ -1,0 +1,97 @@
+"""Connects to Temporal and starts executions there."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import timedelta
+
+from temporalio.client import Client, TLSConfig, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError
+
+from orchestrator.execution.errors import TemporalUnavailable
+from orchestrator.execution.messages import WORKFLOW_TYPE, ExecutionView, StartExecution
+from orchestrator.settings import Settings
+from orchestrator.workflows.search_attributes import at_start
+
+_ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+async def connect(settings: Settings, *, lazy: bool = False) -> Client:
+    """Return a client of the configured namespace.
+
+    Args:
+        settings: address, namespace, TLS and API key.
+        lazy: connect at the first call instead of now.
+
+    Raises:
+        TemporalUnavailable: the server does not answer (never when lazy).
+    """
+    try:
+        return await Client.connect(
+            settings.temporal_address,
+            namespace=settings.temporal_namespace,
+            api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
+            tls=_tls(settings),
+            data_converter=pydantic_data_converter,
+            lazy=lazy,
+        )
+    except (RuntimeError, RPCError) as error:
+        raise TemporalUnavailable(
+            f"Temporal at {settings.temporal_address} does not answer: {error}",
+            hint="start it with `make up`, or set TEMPORAL_ADDRESS",
+        ) from error
+
+
+def _tls(settings: Settings) -> TLSConfig | bool:
+    files = (settings.temporal_tls_server_ca, settings.temporal_tls_client_cert, settings.temporal_tls_client_key)
+    if not any(files):
+        return settings.temporal_tls or settings.temporal_api_key is not None
+    ca, cert, key = (path.read_bytes() if path else None for path in files)
+    return TLSConfig(server_root_ca_cert=ca, client_cert=cert, client_private_key=key)
+
+
+def new_execution_id() -> str:
+    """Return a fresh execution id: `ex-` and 26 characters that carry 130 random bits."""
+    return "ex-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(26))
+
+
+async def start_execution(
+    client: Client,
+    settings: Settings,
+    start: StartExecution,
+    *,
+    execution_id: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    rpc_timeout: timedelta | None = None,
+) -> WorkflowHandle[object, ExecutionView]:
+    """Start one execution; its id is Temporal's workflow id.
+
+    Args:
+        client: from `connect`.
+        settings: for the task queue.
+        start: the pinned definition and the input, or a reference to a stored definition.
+        execution_id: chosen by the caller, so that a start whose answer was lost can be looked up; a new one if None.
+        tags: further tags, over the definition's own.
+        rpc_timeout: how long one call to Temporal may take.
+
+    Raises:
+        temporalio.service.RPCError: Temporal refused the start or does not answer.
+        temporalio.exceptions.WorkflowAlreadyStartedError: the id is taken.
+    """
+    definition = start.definition or {}
+    all_tags = {**definition.get("tags", {}), **(tags or {})}
+    return await client.start_workflow(
+        WORKFLOW_TYPE,
+        start,
+        id=execution_id or new_execution_id(),
+        task_queue=settings.temporal_task_queue,
+        result_type=ExecutionView,
+        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        search_attributes=at_start(start.workflow_id, start.version, all_tags),
+        static_summary=definition.get("name") or start.workflow_id,
+        rpc_timeout=rpc_timeout,
+    )

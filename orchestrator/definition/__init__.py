@@ -1,0 +1,1 @@
+"""What a workflow definition may say: models, validation, canonical form and hash, JSON Schema. Pure code."""

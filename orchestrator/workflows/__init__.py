@@ -1,0 +1,1 @@
+"""Temporal workflow code: knows Temporal, touches no network."""

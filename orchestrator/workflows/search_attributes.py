@@ -1,0 +1,42 @@
+"""The search attributes of executions: what lists can filter by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+DEFINITION_ID = SearchAttributeKey.for_keyword("WorkflowDefinitionId")
+DEFINITION_VERSION = SearchAttributeKey.for_int("WorkflowDefinitionVersion")
+TAGS = SearchAttributeKey.for_keyword_list("WorkflowTags")
+STATUS = SearchAttributeKey.for_keyword("ExecutionStatus")
+"""Only `queued`, `paused` and `awaiting`; Temporal's own status tells the others. Unset by an empty text."""
+DETAIL = SearchAttributeKey.for_keyword("ExecutionDetail")
+ERROR_TYPE = SearchAttributeKey.for_keyword("ExecutionErrorType")
+
+TYPES: dict[str, IndexedValueType.ValueType] = {
+    DEFINITION_ID.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    DEFINITION_VERSION.name: IndexedValueType.INDEXED_VALUE_TYPE_INT,
+    TAGS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+    STATUS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    DETAIL.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    ERROR_TYPE.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+}
+"""Name and type of each, for registration with a server."""
+
+
+def at_start(workflow_id: str, version: int | None, tags: Mapping[str, str]) -> TypedSearchAttributes:
+    """Return what is known when an execution starts; given with the start, so they cost no event.
+
+    Args:
+        workflow_id: the definition's id.
+        version: its version; None for an unpinned start or an unstored definition.
+        tags: the definition's and the start's tags; each is searchable as `key=value`.
+    """
+    pairs: list[SearchAttributePair[object]] = [SearchAttributePair(DEFINITION_ID, workflow_id)]  # type: ignore[list-item]
+    if version is not None:
+        pairs.append(SearchAttributePair(DEFINITION_VERSION, version))  # type: ignore[arg-type]
+    if tags:
+        pairs.append(SearchAttributePair(TAGS, [f"{key}={value}" for key, value in tags.items()]))  # type: ignore[arg-type]
+    return TypedSearchAttributes(pairs)
