@@ -1,0 +1,46 @@
+"""Fixtures that every kind of test shares: a real Redis and a real Temporal, one of each per session."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from temporalio.client import Client
+
+from orchestrator.client import connect
+from orchestrator.settings import Settings
+from tests.support.servers import running_redis, running_temporal
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real Redis with an append-only file."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of a real Temporal server with our search attributes."""
+    with running_temporal(tmp_path_factory.mktemp("temporal")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def settings(redis_url: str, temporal_address: str) -> Settings:
+    """Settings bound to the session's servers; tests that need names of their own use `isolated_settings`."""
+    return Settings(_env_file=None, redis_url=redis_url, temporal_address=temporal_address)
+
+
+@pytest.fixture
+def isolated_settings(settings: Settings) -> Settings:
+    """The session's servers with a task queue and a Redis key prefix that no other test uses."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    return settings.model_copy(update={"temporal_task_queue": name, "redis_key_prefix": name})
+
+
+@pytest.fixture
+async def temporal_client(settings: Settings) -> Client:
+    """A client of the session's Temporal server, connected in the test's own event loop."""
+    return await connect(settings)

@@ -1,0 +1,42 @@
+"""Real servers for tests: each on a free port with a folder of its own, ended with the block."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.process import ProcessSpec, stop
+from orchestrator.embedded.temporal import temporal
+from orchestrator.embedded.valkey import valkey
+
+
+@contextmanager
+def running(spec: ProcessSpec) -> Iterator[int]:
+    """Start the process, wait until it serves, give its pid, and end it."""
+    process = spec.launch()
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(spec.wait_ready(process))
+        yield process.pid
+    finally:
+        stop(process, spec.stop_seconds)
+
+
+@contextmanager
+def running_redis(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A Redis; gives its URL."""
+    port = port or free_port()
+    with running(valkey(folder / "redis", port, folder / "redis.log")):
+        yield f"redis://{LOOPBACK}:{port}"
+
+
+@contextmanager
+def running_temporal(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A Temporal server; gives its address, host:port."""
+    port, ui_port = port or free_port(), free_port()
+    spec = temporal(folder / "temporal.db", port, ui_port, folder / "temporal.log")
+    with running(spec):
+        yield f"{LOOPBACK}:{port}"
