@@ -318,6 +318,13 @@ class HttpBlocked(StepFailure):
     title = "HTTP request blocked"
 
 
+class InvalidHttpRequest(StepFailure):
+    """The step's inputs do not make an HTTP request: a bad method, a forbidden header, two bodies."""
+
+    code = "invalid-http-request"
+    title = "Invalid HTTP request"
+
+
 class HttpBadResponse(StepFailure):
     """The response is too large, not what its type says, or breaks `response_schema`."""
 
