@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 from temporalio.client import Client
 
-from orchestrator.client import connect
 from orchestrator.settings import Settings
 from tests.support.servers import running_redis, running_temporal
 
@@ -43,4 +42,7 @@ def isolated_settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def temporal_client(settings: Settings) -> Client:
     """A client of the session's Temporal server, connected in the test's own event loop."""
+    # Imported here: tests of pure parts must not need the whole tree.
+    from orchestrator.client import connect
+
     return await connect(settings)

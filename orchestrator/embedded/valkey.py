@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 from pathlib import Path
 from typing import Literal
 
 from orchestrator.embedded.missing import MissingPart
 from orchestrator.embedded.ports import LOOPBACK
+from orchestrator.embedded.probes import answers_ping
 from orchestrator.embedded.process import ProcessSpec
 
 
@@ -29,7 +30,12 @@ def server_binary() -> Path:
 
 
 def valkey(
-    folder: Path, port: int, log_path: Path, *, appendfsync: Literal["always", "everysec", "no"] = "everysec"
+    folder: Path,
+    port: int,
+    log_path: Path,
+    *,
+    appendfsync: Literal["always", "everysec", "no"] = "everysec",
+    password: str | None = None,
 ) -> ProcessSpec:
     """A Valkey server on loopback that keeps its data in `folder`.
 
@@ -46,21 +52,19 @@ def valkey(
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
-    argv = [str(server_binary()), *(part for key, value in settings.items() for part in (f"--{key}", value))]
+    if password:
+        settings["requirepass"] = password
+    configuration = folder / "valkey.conf"
+    # A file, because a command line shows its password to every user of the machine.
+    with os.fdopen(os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.writelines(f"{key} {_quoted(value)}\n" for key, value in settings.items())
 
     async def ready() -> bool:
-        return await answers_ping(port)
+        return await answers_ping(LOOPBACK, port)
 
-    return ProcessSpec("redis", argv, log_path, ready, stop_seconds=5.0)
+    return ProcessSpec("redis", [str(server_binary()), str(configuration)], log_path, ready, stop_seconds=5.0)
 
 
-async def answers_ping(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a Redis there answers PING; a server that still loads its file says -LOADING instead."""
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        writer.write(b"PING\r\n")
-        await writer.drain()
-        return (await reader.readline()).startswith(b"+PONG")
-    finally:
-        writer.close()
-        await writer.wait_closed()
+def _quoted(value: str) -> str:
+    """A value in the server's configuration syntax, which knows C-like escapes inside double quotes."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

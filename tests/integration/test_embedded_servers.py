@@ -7,6 +7,7 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import redis.asyncio
@@ -41,8 +42,10 @@ async def test_temporal_has_our_search_attributes(temporal_client: Client) -> No
 
 
 async def test_redis_keeps_what_it_acknowledged_over_kill_nine(tmp_path: Path) -> None:
-    spec = valkey(tmp_path, free_port(), tmp_path / "redis.log")
-    url = f"redis://127.0.0.1:{spec.argv[spec.argv.index('--port') + 1]}"
+    port = free_port()
+    password = 'it is "quoted" \\ here'
+    spec = valkey(tmp_path, port, tmp_path / "redis.log", password=password)
+    url = f"redis://:{quote(password, safe='')}@127.0.0.1:{port}"
     process = spec.launch()
     try:
         await spec.wait_ready(process)

@@ -1,0 +1,166 @@
+"""Decides, part by part, what a local stack embeds and what it takes from the user's environment."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from orchestrator.embedded.layout import Endpoints, Layout
+from orchestrator.embedded.model_server import DEFAULT_MODEL, model_server
+from orchestrator.embedded.ports import LOOPBACK, choose
+from orchestrator.embedded.probes import answers_http
+from orchestrator.embedded.process import ProcessSpec
+from orchestrator.embedded.temporal import temporal
+from orchestrator.embedded.valkey import valkey
+from orchestrator.settings import Settings
+
+USUAL_PORTS = {"temporal": 7233, "temporal_ui": 8233, "redis": 6379, "model": 8081}
+READY_PATH = "/api/v1/health/ready"
+OPENAI_URL = "https://api.openai.com/v1"
+GRACEFUL_STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class External:
+    """A server of the user's that stands in for an embedded part."""
+
+    part: str
+    where: str
+    variable: str
+    address: tuple[str, int] | None = None
+
+    @property
+    def note(self) -> str:
+        """The line that says so."""
+        return f"Using {self.part} at {self.where} ({self.variable}) instead of the embedded one."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a stack will run: decided once, so that ports stay the same when a part is restarted."""
+
+    servers: tuple[ProcessSpec, ...]
+    services: tuple[ProcessSpec, ...]
+    endpoints: Endpoints
+    externals: tuple[External, ...]
+
+
+def plan_stack(settings: Settings, layout: Layout) -> Plan:
+    """Choose parts, ports and the environment of the worker and the API.
+
+    Raises:
+        MissingPart: a package of the extra `local` is absent.
+    """
+    return _Planner(settings, layout).plan()
+
+
+class _Planner:
+    """Goes through the parts, gathering what the worker and the API must know."""
+
+    def __init__(self, settings: Settings, layout: Layout) -> None:
+        self.settings = settings
+        self.layout = layout
+        self.servers: list[ProcessSpec] = []
+        self.externals: list[External] = []
+        self.environment: dict[str, str | None] = {"PYTHONUNBUFFERED": "1"}
+        self._ports: set[int] = set()
+
+    def plan(self) -> Plan:
+        api_port = self._port(self.settings.api_port)
+        redis = self._redis()
+        temporal_address, temporal_ui = self._temporal()
+        model = self._model()
+        qdrant = self._qdrant()
+        self._agents()
+        host = LOOPBACK if self.settings.api_host in {"0.0.0.0", "::", "localhost"} else self.settings.api_host
+        self.environment |= {"API_HOST": self.settings.api_host, "API_PORT": str(api_port)}
+        if "worker_graceful_shutdown_seconds" not in self.settings.model_fields_set:
+            self.environment["WORKER_GRACEFUL_SHUTDOWN_SECONDS"] = str(GRACEFUL_STOP_SECONDS)
+        endpoints = Endpoints(
+            api=f"http://{host}:{api_port}",
+            temporal=temporal_address,
+            temporal_namespace=self.settings.temporal_namespace,
+            temporal_ui=temporal_ui,
+            redis=redis,
+            qdrant=qdrant,
+            model=model,
+        )
+        services = (self._service("worker", host, api_port), self._service("api", host, api_port))
+        return Plan(tuple(self.servers), services, endpoints, tuple(self.externals))
+
+    def _port(self, usual: int) -> int:
+        port = choose(usual, frozenset(self._ports))
+        self._ports.add(port)
+        return port
+
+    def _is_set(self, name: str) -> bool:
+        return name in self.settings.model_fields_set
+
+    def _redis(self) -> str:
+        if self._is_set("redis_url"):
+            parts = urlsplit(self.settings.redis_url)
+            where = f"{parts.hostname}:{parts.port or 6379}"
+            address = (parts.hostname or LOOPBACK, parts.port or 6379)
+            self.externals.append(External("Redis", where, "REDIS_URL", address))
+            return self.settings.redis_dsn
+        secret = self.settings.redis_password
+        password = secret.get_secret_value() if secret else None
+        port = self._port(USUAL_PORTS["redis"])
+        self.servers.append(valkey(self.layout.home / "redis", port, self.layout.log("redis"), password=password))
+        login = f":{quote(password, safe='')}@" if password else ""
+        self.environment["REDIS_URL"] = url = f"redis://{login}{LOOPBACK}:{port}"
+        return url
+
+    def _temporal(self) -> tuple[str, str | None]:
+        settings = self.settings
+        if self._is_set("temporal_address"):
+            host, _, port = settings.temporal_address.rpartition(":")
+            target = (host, int(port)) if host and port.isdigit() else None
+            self.externals.append(External("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS", target))
+            return settings.temporal_address, settings.temporal_ui_url
+        own_port, ui_port = self._port(USUAL_PORTS["temporal"]), self._port(USUAL_PORTS["temporal_ui"])
+        database = self.layout.home / "temporal" / "temporal.db"
+        log = self.layout.log("temporal")
+        self.servers.append(temporal(database, own_port, ui_port, log, namespace=settings.temporal_namespace))
+        address, ui = f"{LOOPBACK}:{own_port}", f"http://{LOOPBACK}:{ui_port}"
+        self.environment |= {"TEMPORAL_ADDRESS": address, "TEMPORAL_UI_URL": ui}
+        return address, ui
+
+    def _model(self) -> str:
+        if self._is_set("openai_base_url") or self._is_set("openai_api_key"):
+            variable = "OPENAI_BASE_URL" if self._is_set("openai_base_url") else "OPENAI_API_KEY"
+            url = (self.settings.openai_base_url or OPENAI_URL).rstrip("/")
+            self.externals.append(External("the model server", url, variable))
+            return url
+        port = self._port(USUAL_PORTS["model"])
+        self.servers.append(model_server(port, self.layout.log("model")))
+        url = f"http://{LOOPBACK}:{port}/v1"
+        self.environment |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "embedded-demo-model"}
+        if not self._is_set("default_model"):
+            self.environment["DEFAULT_MODEL"] = DEFAULT_MODEL
+        return url
+
+    def _qdrant(self) -> str | None:
+        if self.settings.qdrant_url:
+            self.externals.append(External("Qdrant", self.settings.qdrant_url, "QDRANT_URL"))
+            return self.settings.qdrant_url
+        if not self._is_set("qdrant_path"):
+            self.environment["QDRANT_PATH"] = str(self.layout.home / "qdrant")
+        return None
+
+    def _agents(self) -> None:
+        if self._is_set("agents_path"):
+            return
+        for root in (Path.cwd(), Path(__file__).parents[1]):
+            if (folder := root / "examples" / "agents").is_dir():
+                self.environment["AGENTS_PATH"] = str(folder)
+                return
+
+    def _service(self, name: str, host: str, port: int) -> ProcessSpec:
+        async def ready() -> bool:
+            return await answers_http(host, port, READY_PATH)
+
+        argv = [sys.executable, "-m", "orchestrator.cli", name]
+        return ProcessSpec(name, argv, self.layout.log(name), ready, self.environment, 60.0, GRACEFUL_STOP_SECONDS + 5)
