@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from activities.http_answer import EXCERPT_BYTES, output_of, status_error, status_matcher
-from activities.http_compose import compose, fill_secrets
+from activities.http_compose import compose
 from activities.step_activity import step_activity
 from orchestrator.execution.messages import HttpRequestInput, HttpRequestResult
 from orchestrator.guarded_http import GuardedHttp
@@ -20,9 +20,8 @@ _THREAD_BYTES: Final = 256 * 1024
 class HttpActivities:
     """Requests to hosts that definitions name."""
 
-    def __init__(self, client: GuardedHttp, secrets: Mapping[str, str] | None = None) -> None:
+    def __init__(self, client: GuardedHttp) -> None:
         self._client = client
-        self._secrets = secrets or {}
 
     @step_activity("http_request")
     async def http_request(self, request: HttpRequestInput) -> HttpRequestResult:
@@ -37,9 +36,7 @@ class HttpActivities:
             HttpBadResponse: the answer is unusable.
             InvalidHttpRequest: the inputs do not make a request.
         """
-        filled, used = fill_secrets(request, self._secrets)
-        composed = compose(filled)
-        composed.secrets.extend(used)
+        composed = compose(request)
         answer = await self._client.send(
             composed.method,
             composed.url,

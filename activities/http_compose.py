@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import httpx2
 
-from orchestrator.execution.errors import HttpBlocked, InvalidHttpRequest, MissingSecret
+from orchestrator.execution.errors import HttpBlocked, InvalidHttpRequest
 from orchestrator.execution.messages import HttpRequestInput
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -62,49 +62,6 @@ def compose(request: HttpRequestInput) -> ComposedRequest:
     headers.setdefault("user-agent", ("User-Agent", "agent-orchestrator"))
     raw = [(name.encode("ascii"), _header_bytes(name, value)) for name, value in headers.values()]
     return ComposedRequest(method, _url(request), raw, content, sorted(set(secrets), key=len, reverse=True))
-
-
-def fill_secrets(request: HttpRequestInput, secrets: Mapping[str, str]) -> tuple[HttpRequestInput, list[str]]:
-    """Fill the places that only an activity fills.
-
-    Args:
-        request: the step's inputs; left as they are.
-        secrets: values by name.
-
-    Returns:
-        The filled inputs and the values used.
-
-    Raises:
-        MissingSecret: a name is not configured.
-    """
-    if not request.secret_slots:
-        return request, []
-    document = request.model_dump(mode="python", exclude={"call", "secret_slots"})
-    used: list[str] = []
-    for slot in request.secret_slots:
-        text = ""
-        for part in slot.parts:
-            if isinstance(part, str):
-                text += part
-                continue
-            name = part["secret"]
-            if name not in secrets:
-                raise MissingSecret(f"The secret {name!r} is not configured on this worker.")
-            used.append(secrets[name])
-            text += secrets[name]
-        _put(document, slot.pointer, text)
-    return request.model_copy(update=document), used
-
-
-def _put(document: dict[str, Any], pointer: str, value: str) -> None:
-    *way, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-    node: Any = document
-    try:
-        for part in way:
-            node = node[int(part)] if isinstance(node, list) else node[part]
-        node[int(last) if isinstance(node, list) else last] = value
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise InvalidHttpRequest(f"A secret belongs at {pointer!r}, which the inputs do not have.") from error
 
 
 def _user_headers(headers: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
