@@ -118,14 +118,6 @@ class HttpRequestInput(BaseModel):
     expect_status: list[int | str] = Field(default_factory=lambda: ["2xx"])
     """Codes (`204`) or classes (`"2xx"`)."""
     response_schema: dict[str, Any] | None = None
-    secret_slots: list[SecretSlotMessage] = Field(default_factory=list)
-
-
-class SecretSlotMessage(BaseModel):
-    """A place in an activity's input that only the activity fills: `parts` are texts and `{"secret": NAME}`."""
-
-    pointer: str
-    parts: list[str | dict[str, str]]
 
 
 class HttpRequestResult(StepResult):
@@ -146,6 +138,17 @@ class LoadDefinitionResult(BaseModel):
     definition: dict[str, Any]
     version: int
     sha256: str
+
+
+class ValidateJsonInput(BaseModel):
+    """Check a value against a JSON Schema, off the workflow thread."""
+
+    call: StepCall
+    json_schema: dict[str, Any] | bool
+    value: Any = None
+    what: str
+    """Names the value in the error: `the execution's output`."""
+    error_type: str = "invalid-output"
 
 
 class RequestCancelInput(BaseModel):
@@ -185,6 +188,3 @@ class ExecutionView(BaseModel):
     holds: dict[str, str] = Field(default_factory=dict)
     """Who paused it and why, by holder (`operator`, `parent`, `workflow`)."""
     lineage: Lineage = Field(default_factory=Lineage)
-
-
-HttpRequestInput.model_rebuild()

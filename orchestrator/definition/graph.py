@@ -1,0 +1,41 @@
+"""Questions about a scope's dependencies: cycles, and steps that may be skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def find_cycles(dependencies: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Return one cycle for each knot of steps that wait for each other, as ids in order; empty for a DAG.
+
+    Args:
+        dependencies: what each step waits for; unknown ids and self-references are left aside.
+    """
+    cycles: list[list[str]] = []
+    settled: dict[str, bool] = {}
+    for start in dependencies:
+        if start not in settled:
+            _walk(start, dependencies, settled, cycles)
+    return cycles
+
+
+def _walk(
+    start: str, dependencies: Mapping[str, Sequence[str]], settled: dict[str, bool], cycles: list[list[str]]
+) -> None:
+    trail: list[str] = [start]
+    place = {start: 0}
+    pending = [iter(dependencies[start])]
+    while trail:
+        following = next(pending[-1], None)
+        if following is None:
+            pending.pop()
+            done = trail.pop()
+            del place[done]
+            settled[done] = True
+        elif following in place:
+            if following != trail[-1]:
+                cycles.append(trail[place[following] :])
+        elif following in dependencies and following not in settled:
+            place[following] = len(trail)
+            trail.append(following)
+            pending.append(iter(dependencies[following]))

@@ -1,0 +1,24 @@
+"""The bounds of language version 1, each with its own error code, and its built-in policies."""
+
+from __future__ import annotations
+
+LANGUAGE_VERSION = 1
+DOCUMENT_BYTES = 1024 * 1024
+STEPS = 5_000
+NESTING = 32
+STEP_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+WORKFLOW_ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+MAX_PARALLEL_STEPS = 500
+"""Activities in flight per execution; Temporal refuses more than 2,000 pending ones by failing the workflow task."""
+LONGEST_SECONDS = 315_360_000
+"""Ten years: Temporal timers and timeouts beyond that are mistakes."""
+
+MAX_ATTEMPTS = 5
+INITIAL_INTERVAL_SECONDS = 1.0
+BACKOFF_COEFFICIENT = 2.0
+MAX_INTERVAL_SECONDS = 60.0
+
+START_TO_CLOSE_SECONDS = 60.0
+MODEL_START_TO_CLOSE_SECONDS = 300.0
+SCHEDULE_TO_CLOSE_SECONDS = 86_400.0
+HEARTBEAT_SECONDS = 10.0

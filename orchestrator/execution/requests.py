@@ -1,0 +1,119 @@
+"""Builds what an activity is sent from a step's rendered fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.definition.compiled import CompiledStep, RetryRule, TimeoutRule
+from orchestrator.definition.models import AgentTask, ApiCall
+from orchestrator.execution.commands import ScheduleActivity
+from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.messages import (
+    HttpRequestInput,
+    HttpRequestResult,
+    InvokeModelInput,
+    InvokeModelResult,
+    StepCall,
+    StepResult,
+    ValidateJsonInput,
+)
+from orchestrator.execution.state import ExecutionState
+
+OUTPUT_CHECK = "~output"
+"""Activity id of the last check; no step id begins with `~`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivityRequest:
+    """Which activity a step runs, with what, and what comes back."""
+
+    activity: str
+    argument: BaseModel
+    result_type: type[StepResult]
+
+
+def build_request(
+    step: CompiledStep, call: StepCall, fields: Mapping[str, Any], run_input: Any, dependencies: dict[str, Any]
+) -> ActivityRequest:
+    """Return the request of a step that runs as an activity.
+
+    Args:
+        step: an `agent_task` or `api_call`.
+        call: who asks.
+        fields: the step's templates, rendered.
+        run_input: the execution's input.
+        dependencies: outputs of the listed dependencies.
+
+    Raises:
+        StepFailure: a rendered field has the wrong type (`invalid-step-input`).
+    """
+    try:
+        if isinstance(step.model, AgentTask):
+            return _agent_request(step.model, call, fields, run_input, dependencies)
+        return _http_request(cast(ApiCall, step.model), call, fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StepFailure(
+            f"step '{call.path}': '{where}' came out wrong: {first['msg']}", code="invalid-step-input"
+        ) from error
+
+
+def _agent_request(
+    model: AgentTask, call: StepCall, fields: Mapping[str, Any], run_input: Any, dependencies: dict[str, Any]
+) -> ActivityRequest:
+    argument = InvokeModelInput(
+        call=call,
+        agent_type=model.agent_type,
+        task=model.task,
+        parameters=fields.get("parameters", {}),
+        input=run_input,
+        dependencies=dependencies,
+        model=model.model,
+        output_schema=model.output_schema,
+    )
+    return ActivityRequest("invoke_model", argument, InvokeModelResult)
+
+
+def _http_request(model: ApiCall, call: StepCall, fields: Mapping[str, Any]) -> ActivityRequest:
+    argument = HttpRequestInput(
+        call=call,
+        method=model.method,
+        url=fields["url"],
+        headers=fields.get("headers", {}),
+        query=fields.get("query", {}),
+        json_body=fields.get("json_body"),
+        has_json="json_body" in fields,
+        form=fields.get("form"),
+        text=fields.get("text"),
+        auth=fields.get("auth"),
+        expect_status=list(model.expect_status),
+        response_schema=model.response_schema,
+    )
+    return ActivityRequest("http_request", argument, HttpRequestResult)
+
+
+def output_check(state: ExecutionState, schema: dict[str, Any] | bool) -> ScheduleActivity:
+    """Return the command that checks the execution's output against `output_schema`."""
+    call = StepCall(
+        execution_id=state.execution_id,
+        workflow_id=state.workflow_id,
+        workflow_version=state.workflow_version,
+        path=OUTPUT_CHECK,
+        step_id=OUTPUT_CHECK,
+        idempotency_key=f"{state.execution_id}/{OUTPUT_CHECK}",
+    )
+    argument = ValidateJsonInput(call=call, json_schema=schema, value=state.output, what="the execution's output")
+    return ScheduleActivity(
+        activity_id=OUTPUT_CHECK,
+        activity="validate_json",
+        argument=argument,
+        result_type=StepResult,
+        retry=RetryRule(5, 1.0, 2.0, 60.0, ()),
+        timeouts=TimeoutRule(30.0, 300.0, None, 10.0),
+        summary="check the output against output_schema",
+    )

@@ -1,0 +1,88 @@
+"""Reads Temporal's failures into our errors, and writes an execution's end back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pydantic_core import to_json
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    TimeoutError,
+    TimeoutType,
+)
+
+from orchestrator.execution.events import ActivityFailed
+from orchestrator.execution.messages import ErrorInfo, ExecutionView
+
+LARGEST_DETAILS_BYTES = 1024 * 1024
+"""Temporal refuses inline failure details over 2 MiB by failing the workflow task for ever."""
+
+_KINDS: dict[TimeoutType | None, str] = {
+    TimeoutType.START_TO_CLOSE: "start_to_close",
+    TimeoutType.SCHEDULE_TO_START: "schedule_to_start",
+    TimeoutType.SCHEDULE_TO_CLOSE: "schedule_to_close",
+    TimeoutType.HEARTBEAT: "heartbeat",
+}
+
+
+def activity_failed(activity_id: str, error: BaseException) -> ActivityFailed:
+    """Return the machine's event for an activity that ended with an exception.
+
+    Args:
+        activity_id: which activity.
+        error: what its handle raised.
+    """
+    cause: BaseException | None = error
+    if isinstance(error, ActivityError):
+        cause = error.cause
+    if isinstance(cause, CancelledError | asyncio.CancelledError):
+        return ActivityFailed(activity_id, ErrorInfo(type="cancelled", message="cancelled"), 0, cancelled=True)
+    return ActivityFailed(activity_id, error_info(cause, activity_id), _attempts(cause))
+
+
+def error_info(error: BaseException | None, path: str) -> ErrorInfo:
+    """Return our shape of a Temporal failure; its message names the step."""
+    if isinstance(error, TimeoutError):
+        kind = _KINDS.get(error.type, "unknown")
+        earlier = error_info(error.__cause__, path) if isinstance(error.__cause__, ApplicationError) else None
+        message = f"step '{path}': its {kind} timeout passed"
+        return ErrorInfo(type="timeout", message=message, details={"kind": kind}, cause=earlier)
+    if isinstance(error, ApplicationError):
+        told = _told(error)
+        details = told.get("details", {})
+        hint = {"hint": told["hint"]} if "hint" in told else {}
+        return ErrorInfo(
+            type=error.type or "internal-error", message=_naming(path, error.message), details={**details, **hint}
+        )
+    return ErrorInfo(type="internal-error", message=_naming(path, str(error)))
+
+
+def _naming(path: str, message: str) -> str:
+    return message if f"'{path}'" in message else f"step '{path}': {message}"
+
+
+def _told(error: ApplicationError) -> dict[str, Any]:
+    first = error.details[0] if error.details else None
+    if not isinstance(first, dict):
+        return {}
+    if not isinstance(first.get("details", {}), dict):
+        return {}
+    return first
+
+
+def _attempts(error: BaseException | None) -> int:
+    attempts = _told(error).get("attempts", 1) if isinstance(error, ApplicationError) else 1
+    return attempts if isinstance(attempts, int) else 1
+
+
+def execution_failure(view: ExecutionView) -> ApplicationError:
+    """Return what closes an execution as failed: its error's type and message, the envelope as details."""
+    error = view.error or ErrorInfo(type="internal-error", message="the execution failed")
+    details = view.model_dump(mode="json")
+    if len(to_json(details)) > LARGEST_DETAILS_BYTES:
+        details["input"] = None
+        details["detail"] = "the input is left out here: the envelope was over 1 MiB"
+    return ApplicationError(error.message, details, type=error.type, non_retryable=True)
