@@ -56,6 +56,11 @@ def plan_stack(settings: Settings, layout: Layout) -> Plan:
     return _Planner(settings, layout).plan()
 
 
+def uses_demo_model(settings: Settings) -> bool:
+    """Whether models are asked at the embedded server: nobody named another by OPENAI_BASE_URL or OPENAI_API_KEY."""
+    return settings.model_fields_set.isdisjoint({"openai_base_url", "openai_api_key"})
+
+
 class _Planner:
     """Goes through the parts, gathering what the worker and the API must know."""
 
@@ -129,7 +134,7 @@ class _Planner:
         return address, ui
 
     def _model(self) -> str:
-        if self._is_set("openai_base_url") or self._is_set("openai_api_key"):
+        if not uses_demo_model(self.settings):
             variable = "OPENAI_BASE_URL" if self._is_set("openai_base_url") else "OPENAI_API_KEY"
             url = (self.settings.openai_base_url or OPENAI_URL).rstrip("/")
             self.externals.append(External("the model server", url, variable))

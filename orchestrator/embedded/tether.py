@@ -16,10 +16,10 @@ PR_SET_PDEATHSIG = 1
 WATCH_INTERVAL_SECONDS = 0.25
 
 
-def tie_to_parent(parent: int) -> None:
-    """Let the kernel send SIGKILL to this process when the thread that started it ends (prctl(2), Linux only)."""
+def tie_to_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Let the kernel send a signal to this process when the thread that started it ends (prctl(2), Linux only)."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+    if libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     # The parent may have died before the call; then no signal will ever come.
     if os.getppid() != parent:

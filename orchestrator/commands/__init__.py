@@ -1,0 +1,1 @@
+"""What the commands of `orchestrator` do; `orchestrator.cli` declares their arguments."""

@@ -1,0 +1,84 @@
+"""`orchestrator run`, `status`, `pause`, `resume`, `cancel`: executions over REST."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.markup import escape
+
+from orchestrator.commands.address import connect
+from orchestrator.commands.definitions import load_definition
+from orchestrator.commands.files import read_json
+from orchestrator.commands.outcome import INTERRUPTED, OK, err, out
+from orchestrator.commands.watching import coloured, exit_code, follow, print_outcome, step_table
+from orchestrator.sdk import OrchestratorClient
+
+
+def run(path: Path, input_path: Path | None, *, api: str | None, wait: bool, as_json: bool) -> int:
+    """Store the definition in a file, execute it, and show how it goes; gives the exit code."""
+    workflow_id, definition = load_definition(path)
+    input_data = read_json(input_path, "input") if input_path else {}
+    with connect(api) as client:
+        stored = client.put_workflow(workflow_id, definition)
+        document = client.execute(workflow_id, input_data)
+        execution_id = document["execution_id"]
+        if not as_json:
+            out.print(f"{escape(workflow_id)} version {stored['version']} runs as [bold]{escape(execution_id)}[/].")
+        if wait:
+            return _wait(client, execution_id, as_json=as_json)
+    if as_json:
+        _print_json(document)
+    else:
+        out.print(f"See how it goes with: orchestrator status {escape(execution_id)}")
+    return OK
+
+
+def _wait(client: OrchestratorClient, execution_id: str, *, as_json: bool) -> int:
+    try:
+        document = follow(client, execution_id, err if as_json else out)
+    except KeyboardInterrupt:
+        err.print(f"Stopped watching; the execution goes on. See it with: orchestrator status {escape(execution_id)}")
+        return INTERRUPTED
+    if as_json:
+        _print_json(document)
+        return exit_code(document)
+    return print_outcome(document, out)
+
+
+def status(execution_id: str, *, api: str | None, as_json: bool) -> int:
+    """Show one execution; gives 1 when it ended other than completed."""
+    with connect(api) as client:
+        document = client.execution(execution_id)
+    if as_json:
+        _print_json(document)
+    else:
+        out.print(step_table(document))
+        if document["status"] == "completed" or document.get("error"):
+            print_outcome(document, out)
+    return exit_code(document)
+
+
+def act(
+    action: Literal["pause", "resume", "cancel"],
+    execution_id: str,
+    *,
+    api: str | None,
+    reason: str | None,
+    as_json: bool,
+) -> int:
+    """Pause, resume or cancel an execution; the request is accepted, its effect follows."""
+    with connect(api) as client:
+        perform = {"pause": client.pause, "resume": client.resume, "cancel": client.cancel}[action]
+        document = perform(execution_id, reason)
+    if as_json:
+        _print_json(document)
+        return OK
+    state = f"; it is {coloured(document['status'])} now" if document.get("status") else ""
+    out.print(f"{action} of {escape(execution_id)} is accepted{state}.")
+    return OK
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    out.print_json(json.dumps(document))

@@ -1,0 +1,54 @@
+"""Exit codes, and how every error of a command becomes a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator.sdk.errors import ApiProblem, ServiceUnreachable
+
+OK = 0
+FAILED = 1
+USAGE = 2
+UNREACHABLE = 3
+INTERRUPTED = 130
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+class CommandError(Exception):
+    """A command cannot go on; the message is a sentence with a way out."""
+
+    def __init__(self, message: str, code: int = FAILED, details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
+
+
+def explained(error: Exception) -> CommandError | None:
+    """The sentence for an error that a command may meet; None for one that nobody foresaw."""
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, ServiceUnreachable):
+        return CommandError(f"{error}. Start one with `make up`, or name its address with --api.", UNREACHABLE)
+    if isinstance(error, ApiProblem):
+        code = UNREACHABLE if error.status in {502, 503, 504} else FAILED
+        hint = f" ({error.hint})" if error.hint else ""
+        return CommandError(f"{error.detail}{hint}", code, tuple(map(_issue_line, error.errors)))
+    return None
+
+
+def report(error: CommandError) -> int:
+    """Print the error to standard error; gives the exit code."""
+    err.print(f"[bold red]Error:[/] {escape(str(error))}")
+    for line in error.details:
+        err.print(f"  {escape(line)}")
+    return error.code
+
+
+def _issue_line(issue: dict[str, Any]) -> str:
+    hint = f" ({issue['hint']})" if issue.get("hint") else ""
+    return f"{issue.get('pointer') or '/'}: {issue.get('message') or issue.get('detail') or 'is invalid'}{hint}"

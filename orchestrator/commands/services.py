@@ -1,0 +1,53 @@
+"""`orchestrator worker` and `orchestrator api`: the two services, each in this process."""
+
+from __future__ import annotations
+
+import asyncio
+
+from pydantic import ValidationError
+
+from orchestrator.commands.outcome import OK, USAGE, CommandError
+from orchestrator.settings import Settings
+
+GRACEFUL_SHUTDOWN_SECONDS = 5
+
+
+def load_settings() -> Settings:
+    """The settings of the environment and `.env`.
+
+    Raises:
+        CommandError: a variable has an impossible value; every one is named.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        details = tuple(
+            f"{'__'.join(map(str, one['loc'])).upper() or 'the environment'}: {one['msg']}" for one in error.errors()
+        )
+        message = "the settings in the environment or .env are not valid; correct these variables"
+        raise CommandError(message, USAGE, details) from error
+
+
+def worker() -> int:
+    """Run the worker until SIGTERM or SIGINT."""
+    from orchestrator.worker import run_worker
+
+    asyncio.run(run_worker(load_settings()))
+    return OK
+
+
+def api() -> int:
+    """Serve the API until SIGTERM or SIGINT."""
+    import uvicorn
+    from api.app import create_app
+
+    settings = load_settings()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_level=settings.log_level.lower(),
+        # A reader of an event stream would otherwise hold the process for ever.
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+    )
+    return OK

@@ -1,0 +1,96 @@
+"""`orchestrator up`: the local stack in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from rich.markup import escape
+
+from orchestrator.commands.outcome import OK, UNREACHABLE, CommandError, out
+from orchestrator.commands.services import load_settings
+from orchestrator.embedded.layout import Endpoints, Layout, StackRunning
+from orchestrator.embedded.missing import MissingPart
+from orchestrator.embedded.process import StartFailed
+from orchestrator.embedded.tether import tie_to_parent
+from orchestrator.local_stack import ExternalAway, LocalStack
+
+TIED_VARIABLE = "ORCHESTRATOR_TIED"
+"""Set by the Makefile: the stack then also ends, cleanly, when `make` itself is killed."""
+
+
+def up() -> int:
+    """Run the stack until ctrl-C or SIGTERM; gives the exit code."""
+
+    async def announce_and_watch(stack: LocalStack) -> int:
+        announce(stack.endpoints)
+        await stack.watch()
+        return OK
+
+    return run_with_stack(announce_and_watch)
+
+
+def run_with_stack(body: Callable[[LocalStack], Awaitable[int]]) -> int:
+    """Start a stack, run `body` beside its supervision, stop the stack; gives the body's exit code.
+
+    Ctrl-C and SIGTERM end it cleanly with 0; a second one kills what still runs.
+
+    Raises:
+        CommandError: the stack cannot start.
+    """
+    if os.environ.get(TIED_VARIABLE) and sys.platform == "linux":
+        tie_to_parent(os.getppid(), signal.SIGTERM)
+    try:
+        return asyncio.run(_run(LocalStack(load_settings(), Layout.current(), say), body))
+    except ExternalAway as error:
+        raise CommandError(str(error), UNREACHABLE) from error
+    except (StackRunning, MissingPart, StartFailed) as error:
+        raise CommandError(str(error)) from error
+
+
+async def _run(stack: LocalStack, body: Callable[[LocalStack], Awaitable[int]]) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    stopping = False
+
+    def on_signal() -> None:
+        nonlocal stopping
+        if stopping:
+            stack.hurry()
+            return
+        stopping = True
+        say("Stopping…")
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        async with stack:
+            return await body(stack)
+    except asyncio.CancelledError:
+        return OK
+
+
+def say(text: str) -> None:
+    """Tell a person one line; a closed terminal must not end the supervision."""
+    with suppress(OSError):
+        out.print(escape(text))
+
+
+def announce(endpoints: Endpoints) -> None:
+    """Print where everything is."""
+    logs = Layout.current().home / "logs"
+    lines = [
+        "[bold green]The stack is ready.[/] Ctrl-C stops it; its state is kept.",
+        f"  API          {endpoints.api}/api/v1",
+        f"  API docs     {endpoints.api}/docs",
+        f"  Temporal UI  {endpoints.temporal_ui or 'of your own Temporal'}",
+        f"  logs         {escape(str(logs))}",
+    ]
+    with suppress(OSError):
+        out.print("\n".join(lines))

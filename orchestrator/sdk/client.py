@@ -1,0 +1,140 @@
+"""A blocking client of the REST API: documents in, documents out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from orchestrator.sdk.errors import ApiProblem, ServiceUnreachable
+
+CLOSED_STATUSES = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
+
+
+class OrchestratorClient:
+    """A client of one orchestrator.
+
+    Args:
+        base_url: `http://host:port`, without a path.
+        api_key: sent as a bearer token where given.
+        timeout_seconds: of one request, waiting for its answer included.
+        transport: for tests.
+
+    Every method raises `ApiProblem` for an error answer and `ServiceUnreachable` when there is no usable answer.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        timeout_seconds: float = 30.0,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        try:
+            self._http = httpx2.Client(
+                base_url=f"{self.base_url}/api/v1", headers=headers, timeout=timeout_seconds, transport=transport
+            )
+        except httpx2.InvalidURL as error:
+            raise ServiceUnreachable(
+                f"{base_url!r} is not an address of the API; write it as http://host:port"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def is_ready(self) -> bool:
+        """Whether executions can run now: Temporal, Redis and a polling worker."""
+        try:
+            self._request("GET", "/health/ready")
+        except (ApiProblem, ServiceUnreachable):
+            return False
+        return True
+
+    def put_workflow(self, workflow_id: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+        """Store a definition; a new version unless the latest has the same content."""
+        return self._request("PUT", f"/workflows/{_segment(workflow_id)}", json=definition)
+
+    def execute(
+        self,
+        workflow_id: str,
+        input_data: Any,
+        *,
+        async_execution: bool = True,
+        wait_seconds: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Start an execution; gives its document, closed or not."""
+        body: dict[str, Any] = {"input_data": input_data, "async_execution": async_execution}
+        if wait_seconds is not None:
+            body["wait_seconds"] = wait_seconds
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._request("POST", f"/workflows/{_segment(workflow_id)}/execute", json=body, headers=headers)
+
+    def execution(self, execution_id: str) -> dict[str, Any]:
+        """The execution's document: status, result or error, steps, links."""
+        return self._request("GET", f"/executions/{_segment(execution_id)}")
+
+    def pause(self, execution_id: str, reason: str | None = None) -> dict[str, Any]:
+        """Let no further step start; steps that run go on."""
+        return self._act(execution_id, "pause", reason)
+
+    def resume(self, execution_id: str, reason: str | None = None) -> dict[str, Any]:
+        """Undo a pause."""
+        return self._act(execution_id, "resume", reason)
+
+    def cancel(self, execution_id: str, reason: str | None = None) -> dict[str, Any]:
+        """Ask the execution to end gracefully."""
+        return self._act(execution_id, "cancel", reason)
+
+    def _act(self, execution_id: str, action: str, reason: str | None) -> dict[str, Any]:
+        body = {"reason": reason} if reason else {}
+        return self._request("POST", f"/executions/{_segment(execution_id)}/{action}", json=body)
+
+    def _request(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, path, **options)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise ServiceUnreachable(f"no orchestrator answers at {self.base_url}") from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise ServiceUnreachable(f"the orchestrator at {self.base_url} broke off: {_reason(error)}") from error
+        document = _json_object(response)
+        if response.is_success and document is not None:
+            return document
+        if response.status_code >= 400 and document is not None:
+            raise ApiProblem(response.status_code, document)
+        raise ServiceUnreachable(
+            f"what answers at {self.base_url} is not an orchestrator (status {response.status_code} on {path})"
+        )
+
+
+def _json_object(response: httpx2.Response) -> dict[str, Any] | None:
+    if not response.content:
+        return {}
+    try:
+        value = response.json()
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
