@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 
-from temporalio.client import Client, TLSConfig, WorkflowHandle
+from temporalio.client import Client, TLSConfig, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError
 
 from orchestrator.execution.errors import TemporalUnavailable
-from orchestrator.execution.messages import WORKFLOW_TYPE, ExecutionView, StartExecution
+from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView, StartExecution
 from orchestrator.settings import Settings
 from orchestrator.workflows.search_attributes import at_start
 
@@ -95,3 +96,32 @@ async def start_execution(
         static_summary=definition.get("name") or start.workflow_id,
         rpc_timeout=rpc_timeout,
     )
+
+
+def failed_view(error: ApplicationError) -> ExecutionView:
+    """Return the envelope that a failed execution left in its failure's details; made from the failure without one."""
+    for entry in error.details:
+        if isinstance(entry, dict) and "steps" in entry:
+            return ExecutionView.model_validate(entry)
+    return ExecutionView(
+        workflow_id="", status="failed", error=ErrorInfo(type=error.type or "internal-error", message=error.message)
+    )
+
+
+async def closed_view(handle: WorkflowHandle[object, ExecutionView], error: WorkflowFailureError) -> ExecutionView:
+    """Return the envelope of an execution that did not complete.
+
+    Args:
+        handle: the execution.
+        error: what awaiting its result raised.
+    """
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        return failed_view(cause)
+    status = "timed_out"
+    if isinstance(cause, CancelledError):
+        status = "cancelled"
+    elif isinstance(cause, TerminatedError):
+        status = "terminated"
+    view: ExecutionView = await handle.query("state", result_type=ExecutionView)
+    return view.model_copy(update={"status": status})

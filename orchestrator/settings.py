@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -76,6 +78,12 @@ class Settings(BaseSettings):
     worker_graceful_shutdown_seconds: float = 30.0
     worker_sandboxed: bool = False
 
+    breaker_least_calls: int = Field(20, ge=1)
+    breaker_failure_rate: float = Field(0.5, gt=0, le=1)
+    breaker_window_seconds: float = Field(30.0, gt=0)
+    breaker_open_seconds: float = Field(10.0, gt=0)
+    """A dependency's circuit opens when of at least so many calls in the window this share failed."""
+
     agents_path: Path | None = None
     """Folder of agent records (`*.json`) that the worker loads at start where they do not exist yet."""
 
@@ -108,3 +116,25 @@ class Settings(BaseSettings):
         secret = quote(self.redis_password.get_secret_value(), safe="")
         host = parts.netloc.rpartition("@")[2]
         return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{secret}@{host}"))
+
+
+def discover_settings(home: Path | None = None) -> Settings:
+    """Return the settings of the environment, filled up with the addresses of the local stack that runs here.
+
+    Args:
+        home: the stack's folder; `ORCHESTRATOR_HOME`, else `.orchestrator` in the working folder.
+    """
+    settings = Settings()
+    folder = home or Path(os.environ.get("ORCHESTRATOR_HOME", ".orchestrator"))
+    try:
+        endpoints = json.loads((folder / "endpoints.json").read_text())
+    except (OSError, ValueError):
+        return settings
+    found = {
+        "temporal_address": endpoints.get("temporal"),
+        "temporal_namespace": endpoints.get("temporal_namespace"),
+        "temporal_ui_url": endpoints.get("temporal_ui"),
+        "redis_url": endpoints.get("redis"),
+    }
+    given = settings.model_fields_set
+    return settings.model_copy(update={key: value for key, value in found.items() if value and key not in given})

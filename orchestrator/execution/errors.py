@@ -92,6 +92,13 @@ class InvalidDefinition(RequestError):
     code = "invalid-definition"
     title = "Invalid workflow definition"
 
+    @classmethod
+    def because(cls, issues: Sequence[Issue]) -> InvalidDefinition:
+        """Return the error for what validation found; its message tells the first issue and how many there are."""
+        first = issues[0]
+        more = f" (and {len(issues) - 1} more)" if len(issues) > 1 else ""
+        return cls(f"{first.pointer or '/'}: {first.message}{more}", issues=issues, hint=first.hint)
+
 
 class InvalidInput(RequestError):
     """The input does not satisfy the definition's `input_schema`."""
