@@ -11,9 +11,10 @@ import orjson
 from redis.asyncio import Redis
 
 from orchestrator.execution.errors import AgentExists, AgentNotFound, VersionConflict
+from orchestrator.expressions import suggest
 from orchestrator.stores.pages import Page
 from orchestrator.stores.redis import redis_errors, run_durable_script
-from orchestrator.stores.versioned import Filter, StoredVersion, VersionedStore, Written, nearest_name
+from orchestrator.stores.versioned import Filter, StoredVersion, VersionedStore, Written
 
 _REGISTER = """
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
@@ -155,7 +156,7 @@ class AgentStore:
         known = await self.types()
         if version is not None and agent_type in known:
             return AgentNotFound(f"agent '{agent_type}' has no version {version}")
-        near = nearest_name(agent_type, known)
+        near = suggest(agent_type, known)
         hint = f"did you mean '{near}'?" if near else "GET /api/v1/agents lists the agents"
         return AgentNotFound(f"there is no agent '{agent_type[:100]}'", hint=hint)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -12,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import structlog
 from redis.asyncio import Redis
 
 from orchestrator.execution.errors import CircuitOpen, RedisUnavailable
 from orchestrator.stores.redis import redis_errors, run_script
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 BreakerStatus = Literal["closed", "open", "half-open"]
 BUCKETS = 6
@@ -230,7 +230,7 @@ class CircuitBreakers:
     def _warn(self, error: RedisUnavailable) -> None:
         if time.monotonic() - self._warned_at > WARN_EVERY_SECONDS:
             self._warned_at = time.monotonic()
-            log.warning("circuit breakers let every call through: %s", error)
+            log.warning("circuit breakers let every call through", error=str(error))
 
     def _keys(self, name: str) -> tuple[str, str]:
         return f"{self._base}:circuit:{name}", f"{self._base}:names"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
+import structlog
 from pydantic import BaseModel, Field
 from redis.asyncio import Redis
 
 from orchestrator.execution.errors import RedisUnavailable
 from orchestrator.stores.redis import run_script
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 LEASE_SECONDS = 10.0
 REFRESH_SECONDS = 2.0
@@ -111,6 +111,6 @@ class WorkerLeases:
                 away = False
             except RedisUnavailable as error:
                 if not away:
-                    log.warning("the worker's lease is not renewed: %s", error)
+                    log.warning("the worker's lease is not renewed", error=str(error))
                 away = True
             await asyncio.sleep(every_seconds)

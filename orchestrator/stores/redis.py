@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError, ResponseError
 
 from orchestrator.execution.errors import RedisUnavailable
 from orchestrator.settings import Settings
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 CALL_SECONDS = 1.8
 """No call to an absent or stuck Redis lasts longer: the API answers 503 in under 2 s."""
@@ -90,7 +90,7 @@ def _check_synced(synced: Any) -> None:
     if isinstance(synced, ResponseError):
         if not _warned_about_durability:
             _warned_about_durability = True
-            log.warning("Redis confirms no fsync (%s); start it with --appendonly yes", synced)
+            log.warning("Redis confirms no fsync; start it with --appendonly yes", answer=str(synced))
         return
     if isinstance(synced, Exception):
         raise _unavailable(f"Redis did not confirm that the write is on disk: {synced}") from synced

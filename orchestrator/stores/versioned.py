@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from redis.asyncio import Redis
 
 from orchestrator.definition.issues import Issue
 from orchestrator.execution.errors import RequestError
+from orchestrator.expressions import suggest
 from orchestrator.stores.pages import Page, check_limit, decode_cursor, encode_cursor
 from orchestrator.stores.redis import redis_errors, run_durable_script, run_script
 
@@ -221,7 +221,7 @@ class VersionedStore:
 
     async def nearest(self, document_id: str) -> str | None:
         """Return the live id that looks most like this one, for "did you mean"."""
-        return nearest_name(document_id, await self.ids())
+        return suggest(document_id, await self.ids())
 
     async def _summaries(self, after: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         while True:
@@ -245,12 +245,6 @@ class VersionedStore:
 
     def _key(self, document_id: str) -> str:
         return f"{self._base}:document:{document_id}"
-
-
-def nearest_name(name: str, known: Sequence[str]) -> str | None:
-    """Return the known name that looks most like `name`, or None. Long names are cut: matching is quadratic."""
-    found = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.6)
-    return found[0] if found else None
 
 
 def _stored(document_id: str, answer: list[Any]) -> StoredVersion:

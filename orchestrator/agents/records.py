@@ -1,0 +1,154 @@
+"""Agent records: what an agent is, as data. Validation gives every issue at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+import orjson
+from pydantic import Field
+
+from orchestrator.definition.canonical import canonical_sha256
+from orchestrator.definition.issues import Issue, pointer_to
+from orchestrator.definition.models import Part
+from orchestrator.definition.schemas import schema_issues
+from orchestrator.definition.structure import check_part
+from orchestrator.execution.errors import InvalidAgent
+from orchestrator.expressions import ExpressionError, check_references, collect_template_errors
+
+AGENT_TYPE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+RECORD_BYTES = 256 * 1024
+PROMPT_ROOTS = ("task", "parameters", "input", "dependencies")
+"""What a prompt template sees."""
+LATER_FIELDS = frozenset(
+    {
+        "fallback_models",
+        "mcp_servers",
+        "max_turns",
+        "memory",
+        "retry",
+        "timeouts",
+        "tool_policy",
+        "tools",
+    }
+)
+"""Fields of the record that nothing would act upon yet; accepting them silently would promise what is not done."""
+
+
+class TaskRecord(Part):
+    """One task that an agent knows."""
+
+    description: str = Field("", max_length=2000)
+    prompt: str = Field(
+        min_length=1, max_length=65_536, description="Template over task, parameters, input, dependencies."
+    )
+    output_schema: dict[str, Any] | None = Field(None, description="JSON Schema 2020-12 that the answer must satisfy.")
+
+
+class AgentRecord(Part):
+    """An agent as data: which model, what it is told, and the tasks that it knows."""
+
+    agent_type: str = Field(pattern=AGENT_TYPE_PATTERN)
+    description: str = Field("", max_length=2000)
+    model: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9_-]+/.+$", max_length=200, description="`provider/model`; absent: DEFAULT_MODEL."
+    )
+    instructions: str = Field("", max_length=65_536, description="The system message, sent as it is.")
+    tasks: dict[Annotated[str, Field(min_length=1, max_length=200)], TaskRecord] = Field(default_factory=dict)
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_output_tokens: int | None = Field(None, ge=1, le=1_000_000)
+
+
+def check_record(document: Any, *, agent_type: str | None = None) -> AgentRecord:
+    """Return the record that a JSON document describes.
+
+    Args:
+        document: any JSON value.
+        agent_type: the type in the request's path, which the document may leave out but not contradict.
+
+    Raises:
+        InvalidAgent: with every issue, its pointer and a hint.
+    """
+    if not isinstance(document, Mapping):
+        raise _invalid([Issue("wrong-type", "an agent record is a JSON object", "", 'send {"agent_type": …}')])
+    raw = dict(document)
+    issues = _size_issues(raw)
+    if not issues:
+        if agent_type is not None:
+            issues += _adopt_type(raw, agent_type)
+        record, found = check_part(AgentRecord, raw, "")
+        issues += [_named_later(issue) for issue in found]
+        issues += _task_issues(raw.get("tasks"))
+        if record is not None and not issues:
+            return record
+    raise _invalid(issues)
+
+
+def record_document(record: AgentRecord) -> dict[str, Any]:
+    """Return the record's JSON form, absent fields left out."""
+    return record.model_dump(mode="json", exclude_unset=True)
+
+
+def record_sha256(document: Mapping[str, Any]) -> str:
+    """Return the hash of the record's canonical JSON."""
+    return canonical_sha256(dict(document))
+
+
+def _size_issues(raw: dict[str, Any]) -> list[Issue]:
+    try:
+        size = len(orjson.dumps(raw))
+    except (TypeError, ValueError, RecursionError) as error:
+        return [Issue("invalid-json", f"the record is not JSON: {error}", "")]
+    if size > RECORD_BYTES:
+        return [Issue("record-too-large", f"the record has {size:,} bytes; {RECORD_BYTES:,} are allowed", "")]
+    return []
+
+
+def _adopt_type(raw: dict[str, Any], agent_type: str) -> list[Issue]:
+    given = raw.setdefault("agent_type", agent_type)
+    if given == agent_type:
+        return []
+    message = f"the record says {given!r}, the path says '{agent_type}'"
+    return [
+        Issue("agent-type-mismatch", message, "/agent_type", "leave agent_type out of the body, or make them equal")
+    ]
+
+
+def _named_later(issue: Issue) -> Issue:
+    if issue.code != "unknown-field" or issue.pointer.lstrip("/") not in LATER_FIELDS:
+        return issue
+    message = f"'{issue.pointer[1:]}' is not available yet"
+    return replace(issue, code="not-available", message=message, hint="remove the field: nothing would act upon it")
+
+
+def _task_issues(tasks: Any) -> list[Issue]:
+    if not isinstance(tasks, Mapping):
+        return []
+    issues: list[Issue] = []
+    for name, task in tasks.items():
+        if not isinstance(task, Mapping):
+            continue
+        where = pointer_to(["tasks", name])
+        if isinstance(task.get("prompt"), str):
+            issues += _prompt_issues(task["prompt"], f"{where}/prompt")
+        if isinstance(task.get("output_schema"), dict):
+            issues += schema_issues(task["output_schema"], f"{where}/output_schema")
+    return issues
+
+
+def _prompt_issues(prompt: str, pointer: str) -> list[Issue]:
+    template, errors = collect_template_errors(prompt, pointer=pointer)
+    if template is not None and not errors:
+        errors = check_references(template.references, roots=PROMPT_ROOTS, step_ids=())
+    return [_as_issue(error) for error in errors]
+
+
+def _as_issue(error: ExpressionError) -> Issue:
+    return Issue(error.code, error.message, error.pointer, error.hint, error.expression, error.column)
+
+
+def _invalid(issues: list[Issue]) -> InvalidAgent:
+    count = "1 error" if len(issues) == 1 else f"{len(issues)} errors"
+    first = issues[0] if issues else Issue("invalid-value", "it is not an agent record")
+    return InvalidAgent(f"the agent record has {count}: {first.message}", issues=issues)
