@@ -1,0 +1,70 @@
+"""Composition root of the API: opens the stores and clients, mounts the routes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
+
+from api import problems
+from api.dependencies import Services
+from api.execution_links import PREFIX
+from api.executions import ExecutionReader
+from api.middleware import SecureHeaders, UniformPaths
+from api.openapi import describe
+from api.routes import agents, executions, health, language, workflows
+from orchestrator.agents import AgentFactory
+from orchestrator.client import connect
+from orchestrator.settings import Settings
+from orchestrator.stores.definitions import DefinitionStore
+from orchestrator.stores.leases import WorkerLeases
+from orchestrator.stores.redis import connect_redis
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the API as an ASGI app.
+
+    It starts while Redis or Temporal is away, answers 503 meanwhile, and recovers by itself.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        redis = connect_redis(settings)
+        try:
+            temporal = await connect(settings, lazy=True)
+            app.state.services = Services(
+                settings=settings,
+                redis=redis,
+                temporal=temporal,
+                definitions=DefinitionStore(redis, settings.redis_key_prefix),
+                agents=AgentFactory(settings, redis=redis),
+                leases=WorkerLeases(redis, settings.redis_key_prefix),
+                executions=ExecutionReader(temporal, settings),
+            )
+            yield
+        finally:
+            await redis.aclose()
+
+    app = FastAPI(
+        title="Agent Workflow System",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.include_router(_routes())
+    problems.install(app)
+    describe(app)
+    collections = [context.path for context in iter_route_contexts(app.routes) if (context.path or "").endswith("/")]
+    app.add_middleware(UniformPaths, collections=[path for path in collections if path])
+    app.add_middleware(SecureHeaders)
+    return app
+
+
+def _routes() -> APIRouter:
+    router = APIRouter(prefix=PREFIX)
+    for part in (workflows, executions, agents, language, health):
+        router.include_router(part.router)
+    return router

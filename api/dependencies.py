@@ -1,0 +1,38 @@
+"""The clients and stores that routes use, opened once with the app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from redis.asyncio import Redis
+from temporalio.client import Client
+
+from api.executions import ExecutionReader
+from orchestrator.agents import AgentFactory
+from orchestrator.settings import Settings
+from orchestrator.stores.definitions import DefinitionStore
+from orchestrator.stores.leases import WorkerLeases
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that one API process holds. Nothing here connects before its first call."""
+
+    settings: Settings
+    redis: Redis
+    temporal: Client
+    definitions: DefinitionStore
+    agents: AgentFactory
+    leases: WorkerLeases
+    executions: ExecutionReader
+
+
+def services_of(request: Request) -> Services:
+    """Return the app's services."""
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,125 @@
+"""Reconstructs an execution's view from its history, for reads while no worker answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHandle
+from temporalio.converter import DataConverter
+
+from api.pending_activities import failure_info, root_step
+from api.times import text_of
+from orchestrator.execution.messages import ExecutionView, StartExecution, StepView
+
+MOST_EVENTS = 2000
+"""A longer history is read in part; the view is marked stale anyway."""
+
+
+async def view_from_history(
+    handle: WorkflowHandle[Any, Any], converter: DataConverter, fallback: ExecutionView
+) -> ExecutionView:
+    """Return the start's input and definition with the steps' states as far as activities tell them.
+
+    Steps without an activity (transforms, waits) stay `pending`.
+
+    Args:
+        handle: of one run.
+        converter: decodes the start's payload.
+        fallback: what search attributes say; its status and detail are kept.
+    """
+    progress: _Progress | None = None
+    count = 0
+    async for event in handle.fetch_history_events(page_size=500):
+        if progress is None:
+            start = await _start_in(event, converter)
+            if start is None:
+                return fallback
+            progress = _Progress(initial_view(start, fallback))
+        progress.apply(event)
+        count += 1
+        if count >= MOST_EVENTS:
+            break
+    return progress.view if progress else fallback
+
+
+def initial_view(start: StartExecution, fallback: ExecutionView) -> ExecutionView:
+    """Return the view of an execution of which nothing has run: every root step is pending."""
+    definition = start.definition or {}
+    return fallback.model_copy(
+        update={
+            "workflow_id": start.workflow_id,
+            "workflow_version": start.version,
+            "workflow_name": definition.get("name"),
+            "input": start.input,
+            "lineage": start.lineage,
+            "steps": [_pending(step) for step in definition.get("steps", [])],
+        }
+    )
+
+
+def _pending(step: dict[str, Any]) -> StepView:
+    step_id = step["step_id"]
+    return StepView(
+        path=step_id,
+        step_id=step_id,
+        name=step.get("name") or step_id,
+        step_type=step["step_type"],
+        state="pending",
+    )
+
+
+async def _start_in(event: HistoryEvent, converter: DataConverter) -> StartExecution | None:
+    payloads = event.workflow_execution_started_event_attributes.input.payloads
+    if not payloads:
+        return None
+    try:
+        decoded = await converter.decode(payloads[:1], [StartExecution])
+    except Exception:
+        # Whatever cannot be read as a start of ours is shown by its search attributes alone.
+        return None
+    found = decoded[0]
+    return found if isinstance(found, StartExecution) else None
+
+
+@dataclass
+class _Progress:
+    """The step table as the activity events tell it."""
+
+    view: ExecutionView
+
+    def __post_init__(self) -> None:
+        self._rows = {step.path: step for step in self.view.steps}
+        self._scheduled: dict[int, StepView] = {}
+
+    def apply(self, event: HistoryEvent) -> None:
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            row = self._rows.get(root_step(event.activity_task_scheduled_event_attributes.activity_id))
+            if row is not None:
+                self._scheduled[event.event_id] = row
+                row.state, row.started_at = "running", row.started_at or text_of(event.event_time)
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
+            started = event.activity_task_started_event_attributes
+            if row := self._scheduled.get(started.scheduled_event_id):
+                row.attempts = started.attempt
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            self._finish(event, event.activity_task_completed_event_attributes.scheduled_event_id, "completed")
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_CANCELED:
+            self._finish(event, event.activity_task_canceled_event_attributes.scheduled_event_id, "cancelled")
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT:
+            timed_out = event.activity_task_timed_out_event_attributes
+            self._finish(event, timed_out.scheduled_event_id, "failed", timed_out.failure)
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED:
+            failed = event.activity_task_failed_event_attributes
+            self._finish(event, failed.scheduled_event_id, "failed", failed.failure)
+
+    def _finish(self, event: HistoryEvent, scheduled_event_id: int, state: str, failure: Any = None) -> None:
+        row = self._scheduled.get(scheduled_event_id)
+        if row is None:
+            return
+        row.state, row.finished_at = state, text_of(event.event_time)
+        if failure is not None:
+            row.error = failure_info(failure).model_copy(update={"step": row.path})

@@ -1,0 +1,159 @@
+"""Lists executions from Temporal's visibility, newest first."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from typing import cast
+
+from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
+from temporalio.service import RPCError
+
+from api.dependencies import Services
+from api.execution_links import links_of
+from api.schemas.executions import ExecutionPage, ExecutionStatus, ExecutionSummary
+from api.temporal_calls import temporal_calls
+from api.times import text_of
+from orchestrator.definition.issues import Issue
+from orchestrator.execution.errors import RequestError, TemporalUnavailable
+from orchestrator.execution.messages import WORKFLOW_TYPE
+from orchestrator.workflows.search_attributes import (
+    DEFINITION_ID,
+    DEFINITION_VERSION,
+    DETAIL,
+    ERROR_TYPE,
+    STATUS,
+    TAGS,
+)
+
+DEADLINE_ERROR = "execution-timeout"
+_CHECK_BYTES = 8
+
+_TEMPORAL_STATUS: dict[WorkflowExecutionStatus, ExecutionStatus] = {
+    WorkflowExecutionStatus.RUNNING: "running",
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.TIMED_OUT: "timed_out",
+    WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
+}
+
+# Temporal's status is its system attribute ExecutionStatus; ours says what a running one waits for.
+_NO_STATUS = f"({STATUS.name} IS NULL OR {STATUS.name} = '')"
+_WHERE: dict[ExecutionStatus, str] = {
+    "queued": f"ExecutionStatus = 'Running' AND {STATUS.name} = 'queued'",
+    "running": f"ExecutionStatus = 'Running' AND {_NO_STATUS}",
+    "paused": f"ExecutionStatus = 'Running' AND {STATUS.name} = 'paused'",
+    "awaiting": f"ExecutionStatus = 'Running' AND {STATUS.name} = 'awaiting'",
+    "completed": "ExecutionStatus = 'Completed'",
+    "failed": (
+        f"ExecutionStatus = 'Failed' AND ({ERROR_TYPE.name} IS NULL OR {ERROR_TYPE.name} != '{DEADLINE_ERROR}')"
+    ),
+    "cancelled": "ExecutionStatus = 'Canceled'",
+    "terminated": "ExecutionStatus = 'Terminated'",
+    "timed_out": (
+        f"(ExecutionStatus = 'TimedOut' OR (ExecutionStatus = 'Failed' AND {ERROR_TYPE.name} = '{DEADLINE_ERROR}'))"
+    ),
+}
+
+
+async def list_executions(
+    services: Services,
+    *,
+    limit: int,
+    cursor: str | None,
+    workflow_id: str | None = None,
+    status: ExecutionStatus | None = None,
+) -> ExecutionPage:
+    """Return a page of executions.
+
+    Args:
+        services: the app's services.
+        limit: items per page.
+        cursor: `next_cursor` of the page before, asked for with the same filters.
+        workflow_id: only executions of this workflow; an id by its pattern, so that it cannot end the quotation.
+        status: only executions in this status.
+
+    Raises:
+        RequestError: the cursor was not given by this list.
+        TemporalUnavailable: no answer.
+    """
+    query = _query(workflow_id, status)
+    token = _decode_cursor(query, cursor)
+    try:
+        async with temporal_calls(services.settings):
+            pages = services.temporal.list_workflows(query, page_size=limit, next_page_token=token)
+            await pages.fetch_next_page()
+    except RPCError as error:
+        raise TemporalUnavailable(
+            f"Temporal refused the list: {error.message}",
+            hint="check the namespace and that its search attributes are registered",
+            retry_after_seconds=10,
+        ) from error
+    following = pages.next_page_token
+    return ExecutionPage(
+        items=[_summary(services, found) for found in pages.current_page or ()],
+        next_cursor=_encode_cursor(query, following) if following else None,
+    )
+
+
+def _query(workflow_id: str | None, status: ExecutionStatus | None) -> str:
+    # A continued run is part of the same execution; its last run stands for it.
+    terms = [f"WorkflowType = '{WORKFLOW_TYPE}'", "ExecutionStatus != 'ContinuedAsNew'"]
+    if workflow_id is not None:
+        terms.append(f"{DEFINITION_ID.name} = '{workflow_id}'")
+    if status is not None:
+        terms.append(_WHERE[status])
+    return " AND ".join(terms)
+
+
+def _check_of(query: str, token: bytes) -> bytes:
+    return hashlib.sha256(query.encode() + b"\n" + token).digest()[:_CHECK_BYTES]
+
+
+def _encode_cursor(query: str, token: bytes) -> str:
+    return base64.urlsafe_b64encode(_check_of(query, token) + token).decode().rstrip("=")
+
+
+def _decode_cursor(query: str, cursor: str | None) -> bytes | None:
+    """Return Temporal's page token; it is checked here because the server answers a broken one with retries."""
+    if cursor is None:
+        return None
+    try:
+        data = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        data = b""
+    check, token = data[:_CHECK_BYTES], data[_CHECK_BYTES:]
+    if not token or check != _check_of(query, token):
+        message = "the cursor was not given by this list with these filters"
+        hint = "pass next_cursor of the previous page unchanged, or leave it out to start again"
+        raise RequestError(message, hint=hint, issues=[Issue("invalid-cursor", message, "/cursor", hint=hint)])
+    return token
+
+
+def _summary(services: Services, found: WorkflowExecution) -> ExecutionSummary:
+    attributes = found.typed_search_attributes
+    workflow_id, version = attributes.get(DEFINITION_ID), attributes.get(DEFINITION_VERSION)
+    error_type = attributes.get(ERROR_TYPE) or None
+    status = _TEMPORAL_STATUS[found.status or WorkflowExecutionStatus.RUNNING]
+    open_status = attributes.get(STATUS)
+    if status == "running" and open_status in ("queued", "paused", "awaiting"):
+        status = cast("ExecutionStatus", open_status)
+    elif status == "failed" and error_type == DEADLINE_ERROR:
+        status = "timed_out"
+    closed = found.close_time is not None
+    return ExecutionSummary(
+        execution_id=found.id,
+        workflow_id=workflow_id,
+        workflow_version=version,
+        run_id=found.run_id,
+        status=status,
+        detail=None if closed else attributes.get(DETAIL) or None,
+        error_type=error_type,
+        tags=dict(tag.partition("=")[::2] for tag in attributes.get(TAGS) or ()),
+        started_at=text_of(found.start_time),
+        closed_at=text_of(found.close_time),
+        links=links_of(services.settings, found.id, found.run_id, workflow_id, version, closed=closed),
+    )

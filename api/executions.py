@@ -1,0 +1,253 @@
+"""Reads one execution: what its workflow says, merged with what Temporal alone knows."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import cast
+
+from pydantic import ValidationError
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+)
+from temporalio.exceptions import ApplicationError, TerminatedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.execution_history import view_from_history
+from api.execution_links import links_of
+from api.pending_activities import merge_pending
+from api.schemas.executions import ExecutionDocument, ExecutionStatus, StepRow
+from api.temporal_calls import is_connect_failure, temporal_calls
+from api.times import text_of
+from orchestrator.execution.errors import ExecutionNotFound, TemporalUnavailable
+from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView
+from orchestrator.settings import Settings
+from orchestrator.workflows.search_attributes import DEFINITION_ID, DEFINITION_VERSION, DETAIL, STATUS
+
+QUERY_SECONDS = 3.0
+"""A query needs a worker; without one the read falls back to what Temporal knows."""
+LONGEST_EXECUTION_ID = 128
+
+Handle = WorkflowHandle[object, ExecutionView]
+
+_CLOSED_STATUS: dict[WorkflowExecutionStatus, ExecutionStatus] = {
+    WorkflowExecutionStatus.COMPLETED: "completed",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+    WorkflowExecutionStatus.TERMINATED: "terminated",
+    WorkflowExecutionStatus.TIMED_OUT: "timed_out",
+}
+_OPEN_STATUS: frozenset[str] = frozenset({"queued", "running", "paused", "awaiting"})
+
+
+class Outcome:
+    """How an execution ended: the view that it left, or the failure that Temporal recorded."""
+
+    def __init__(self, view: ExecutionView | None, failure: BaseException | None = None) -> None:
+        self.view = view
+        self.failure = failure
+
+
+class ExecutionReader:
+    """Reads executions of one namespace."""
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self._client = client
+        self._settings = settings
+
+    def handle(self, execution_id: str, run_id: str | None = None) -> Handle:
+        """Return Temporal's handle, typed with our result."""
+        return self._client.get_workflow_handle(execution_id, run_id=run_id, result_type=ExecutionView)
+
+    async def describe(self, execution_id: str) -> WorkflowExecutionDescription:
+        """Return what Temporal knows.
+
+        Raises:
+            ExecutionNotFound: no such execution, or it is not one of ours.
+            TemporalUnavailable: no answer.
+        """
+        if not 0 < len(execution_id) <= LONGEST_EXECUTION_ID or not execution_id.isprintable():
+            raise not_found(execution_id)
+        try:
+            async with temporal_calls(self._settings):
+                found = await self.handle(execution_id).describe()
+        except RPCError as error:
+            if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+                raise not_found(execution_id) from error
+            raise
+        if found.workflow_type != WORKFLOW_TYPE:
+            raise not_found(execution_id)
+        return found
+
+    async def read(self, execution_id: str, outcome: Outcome | None = None) -> ExecutionDocument:
+        """Return the execution's document.
+
+        Args:
+            execution_id: its id.
+            outcome: how it ended, where the caller waited for it; looked up otherwise.
+
+        Raises:
+            ExecutionNotFound: no such execution.
+            TemporalUnavailable: no answer.
+        """
+        description = await self.describe(execution_id)
+        handle = self.handle(execution_id, description.run_id)
+        if description.status in _CLOSED_STATUS:
+            return await self._read_closed(description, handle, outcome)
+        return await self._read_open(description, handle)
+
+    async def query(self, handle: Handle) -> ExecutionView | None:
+        """Return the answer of the query `state`, or None where no worker gives one."""
+        timeout = timedelta(seconds=QUERY_SECONDS)
+        try:
+            async with temporal_calls(self._settings, QUERY_SECONDS + 0.2):
+                answer: ExecutionView = await handle.query("state", result_type=ExecutionView, rpc_timeout=timeout)
+        except (TemporalUnavailable, RPCError, WorkflowQueryFailedError, ValidationError):
+            return None
+        return answer
+
+    async def outcome(self, handle: Handle) -> Outcome:
+        """Wait for the end and return it.
+
+        Raises:
+            RPCError: Temporal went away.
+        """
+        try:
+            return Outcome(await handle.result(follow_runs=True))
+        except WorkflowFailureError as error:
+            return Outcome(_view_in(error.cause), error.cause)
+        except (ValueError, TypeError, RuntimeError) as error:
+            if is_connect_failure(error):
+                raise
+            # A result that is no envelope: another program's, or a future version's.
+            return Outcome(None, error)
+
+    async def _read_open(self, description: WorkflowExecutionDescription, handle: Handle) -> ExecutionDocument:
+        view = await self.query(handle)
+        stale = view is None
+        if view is None:
+            view = await self._view_without_worker(description, handle)
+        document = self._document(description, view, stale=stale)
+        if document.status not in _OPEN_STATUS:
+            # The run closed between the two answers, or its end is not yet recorded.
+            document.status = "running"
+        await merge_pending(document.steps, description, self._client.data_converter)
+        return document
+
+    async def _read_closed(
+        self, description: WorkflowExecutionDescription, handle: Handle, outcome: Outcome | None
+    ) -> ExecutionDocument:
+        if outcome is None:
+            try:
+                async with temporal_calls(self._settings):
+                    outcome = await self.outcome(handle)
+            except (TemporalUnavailable, RPCError):
+                outcome = Outcome(None)
+        view, stale = outcome.view, False
+        if view is not None and view.detail and view.input is None:
+            # A failure's details leave a large input out; the start still has it.
+            view.input = (await self._view_without_worker(description, handle)).input
+        if view is None:
+            view = await self.query(handle)
+        if view is None:
+            view, stale = await self._view_without_worker(description, handle), True
+        document = self._document(description, view, stale=stale)
+        document.status = _closed_status(description, view.error)
+        document.detail = None
+        document.error = view.error or _error_of(document.status, outcome.failure)
+        _close_steps(document.steps, description.close_time)
+        return document
+
+    async def _view_without_worker(self, description: WorkflowExecutionDescription, handle: Handle) -> ExecutionView:
+        attributes = description.typed_search_attributes
+        fallback = ExecutionView(
+            workflow_id=attributes.get(DEFINITION_ID) or "",
+            workflow_version=attributes.get(DEFINITION_VERSION),
+            status=attributes.get(STATUS) or "running",
+            detail=attributes.get(DETAIL) or None,
+        )
+        try:
+            async with temporal_calls(self._settings):
+                return await view_from_history(handle, self._client.data_converter, fallback)
+        except (TemporalUnavailable, RPCError):
+            return fallback
+
+    def _document(
+        self, description: WorkflowExecutionDescription, view: ExecutionView, *, stale: bool
+    ) -> ExecutionDocument:
+        closed = description.status in _CLOSED_STATUS
+        return ExecutionDocument.model_construct(
+            execution_id=description.id,
+            workflow_id=view.workflow_id or None,
+            workflow_version=view.workflow_version,
+            name=view.workflow_name,
+            run_id=description.run_id,
+            status=cast("ExecutionStatus", view.status),
+            detail=view.detail,
+            stale=stale,
+            started_at=text_of(description.start_time),
+            closed_at=text_of(description.close_time),
+            input=view.input,
+            output=view.output,
+            error=view.error,
+            holds=view.holds,
+            steps=[StepRow.model_validate(step.model_dump()) for step in view.steps],
+            lineage=view.lineage,
+            links=links_of(
+                self._settings,
+                description.id,
+                description.run_id,
+                view.workflow_id or None,
+                view.workflow_version,
+                closed=closed,
+            ),
+        )
+
+
+def not_found(execution_id: str) -> ExecutionNotFound:
+    """Return the error for an id that nothing has."""
+    return ExecutionNotFound(
+        f"there is no execution '{execution_id[:LONGEST_EXECUTION_ID]}'",
+        hint="GET /api/v1/executions/ lists the executions; closed ones are kept for the namespace's retention",
+    )
+
+
+def _view_in(failure: BaseException | None) -> ExecutionView | None:
+    if not isinstance(failure, ApplicationError) or not failure.details:
+        return None
+    try:
+        return ExecutionView.model_validate(failure.details[0])
+    except ValidationError:
+        return None
+
+
+def _closed_status(description: WorkflowExecutionDescription, error: ErrorInfo | None) -> ExecutionStatus:
+    status = _CLOSED_STATUS[description.status or WorkflowExecutionStatus.FAILED]
+    # The interpreter's own deadline closes the execution as Failed.
+    return "timed_out" if status == "failed" and error and error.type == "execution-timeout" else status
+
+
+def _error_of(status: str, failure: BaseException | None) -> ErrorInfo | None:
+    if isinstance(failure, ApplicationError):
+        return ErrorInfo(type=failure.type or "internal-error", message=failure.message)
+    if status == "terminated":
+        reason = failure.message if isinstance(failure, TerminatedError) else ""
+        return ErrorInfo(type="terminated", message=reason or "the execution was terminated")
+    if status == "timed_out":
+        return ErrorInfo(type="execution-timeout", message="Temporal's own execution timeout was reached")
+    if status == "failed":
+        return ErrorInfo(type="internal-error", message="the execution failed without an envelope")
+    return None
+
+
+def _close_steps(steps: list[StepRow], closed_at: datetime | None) -> None:
+    """Show what was open at the end as cancelled: a terminated workflow had no time to say so itself."""
+    for step in steps:
+        if step.state == "running":
+            step.finished_at = step.finished_at or text_of(closed_at)
+        if step.state in ("pending", "running"):
+            step.state = "cancelled"

@@ -1,0 +1,62 @@
+"""The OpenAPI document: FastAPI's, with our problems in place of its validation errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.schemas.problems import Problem
+
+VERSION = "1.0.0"
+_DESCRIPTION = """
+Durable orchestration of AI-agent workflows on Temporal: store a definition, execute it, watch and steer its executions.
+
+Every failure is an [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem (`application/problem+json`) with a
+stable `code`, a sentence in `detail`, often a `hint`, and for faulty requests every issue in `errors` with its JSON
+pointer. Lists are pages: pass `next_cursor` as `cursor`. Collection paths work with and without their last slash.
+"""
+_TAGS = [
+    {"name": "workflows", "description": "Definitions with immutable versions"},
+    {"name": "executions", "description": "Durable runs of a workflow"},
+    {"name": "agents", "description": "What agent tasks are asked of"},
+    {"name": "language", "description": "JSON Schema and expressions"},
+    {"name": "health", "description": "For load balancers and operators"},
+]
+
+
+def describe(app: FastAPI) -> None:
+    """Give the app its OpenAPI document."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=VERSION, description=_DESCRIPTION.strip(), routes=app.routes, tags=_TAGS
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs", {}))
+    schemas["Problem"] = problem
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            _replace_validation_error(operation["responses"])
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document
+
+
+def _replace_validation_error(responses: dict[str, Any]) -> None:
+    """Drop FastAPI's own 422 where an operation does not declare ours."""
+    content = responses.get("422", {}).get("content", {})
+    if "application/json" in content:
+        del content["application/json"]
+        if not content:
+            del responses["422"]

@@ -1,0 +1,89 @@
+"""Parameters that several operations share, with their bounds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, NoReturn
+
+from fastapi import Depends, Header, Path, Query
+
+from orchestrator.definition.issues import Issue
+from orchestrator.execution.errors import RequestError, WorkflowNotFound
+
+MOST_VERSIONS = 2**31 - 1
+_WORKFLOW_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
+
+Limit = Annotated[int, Query(ge=1, le=200, description="items per page")]
+Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before")]
+VersionQuery = Annotated[int | None, Query(ge=1, le=MOST_VERSIONS, description="the latest by default")]
+VersionPath = Annotated[int, Path(ge=1, le=MOST_VERSIONS)]
+WorkflowIdQuery = Annotated[
+    str | None, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z", description="only executions of this workflow")
+]
+AgentType = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*\Z", examples=["sales"])]
+ExecutionId = Annotated[str, Path(description="`execution_id`, Temporal's workflow id")]
+
+
+def existing_workflow_id(workflow_id: Annotated[str, Path(examples=["lead-processing"])]) -> str:
+    """Return the path's id; one that cannot exist does not exist.
+
+    Raises:
+        WorkflowNotFound: no workflow can have this id.
+    """
+    if not _WORKFLOW_ID.fullmatch(workflow_id):
+        raise WorkflowNotFound(
+            f"there is no workflow '{workflow_id[:100]}'", hint="ids are made of a-z, 0-9, '-' and '_', at most 63"
+        )
+    return workflow_id
+
+
+def new_workflow_id(workflow_id: Annotated[str, Path(examples=["lead-processing"])]) -> str:
+    """Return the path's id if a workflow may be stored under it.
+
+    Raises:
+        RequestError: it breaks the rule for ids.
+    """
+    if not _WORKFLOW_ID.fullmatch(workflow_id):
+        message = f"'{workflow_id[:100]}' is no workflow_id: a-z, 0-9, '-' and '_', at most 63, not '-' or '_' first"
+        raise RequestError(message, issues=[Issue("invalid-id", message, "/workflow_id")])
+    return workflow_id
+
+
+ExistingWorkflowId = Annotated[str, Depends(existing_workflow_id)]
+NewWorkflowId = Annotated[str, Depends(new_workflow_id)]
+
+
+def expected_version(
+    if_match: Annotated[str | None, Header(description='ETag of the version that the change rests on, `"3"`')] = None,
+    if_none_match: Annotated[str | None, Header(description="`*`: only if there is none yet")] = None,
+) -> int | None:
+    """Return the version that a write insists on; 0 for none yet, None for any.
+
+    Raises:
+        RequestError: a header that is neither an ETag of ours nor `*`.
+    """
+    if if_none_match is not None:
+        if if_none_match.strip() != "*":
+            _refuse("If-None-Match", if_none_match, "*")
+        return 0
+    if if_match is None:
+        return None
+    found = _ETAG.fullmatch(if_match.strip())
+    if found is None:
+        _refuse("If-Match", if_match, '"3"')
+    return int(found.group(1))
+
+
+ExpectedVersion = Annotated[int | None, Depends(expected_version)]
+
+
+def _refuse(header: str, value: str, example: str) -> NoReturn:
+    message = f"{header} '{value[:100]}' is no ETag of this resource"
+    hint = f"send the ETag of GET, such as {header}: {example}"
+    raise RequestError(message, hint=hint, issues=[Issue("invalid-header", message, f"/{header}", hint)])
+
+
+def etag(version: int) -> str:
+    """Return the ETag of a version."""
+    return f'"{version}"'

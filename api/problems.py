@@ -1,0 +1,217 @@
+"""The one translation from errors to HTTP: RFC 9457 problems, with a status for every leaf of the error tree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
+
+from api.request_issues import request_issues
+from orchestrator.execution import errors
+from orchestrator.execution.errors import OrchestratorError, RequestError
+from orchestrator.expressions import ExpressionError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 2
+
+STATUS: Mapping[type[OrchestratorError], int] = {
+    errors.RequestError: 422,
+    errors.MalformedJson: 400,
+    errors.PayloadTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.InvalidDefinition: 422,
+    errors.InvalidInput: 422,
+    errors.InvalidAgent: 422,
+    errors.WorkflowNotFound: 404,
+    errors.ExecutionNotFound: 404,
+    errors.AgentNotFound: 404,
+    errors.WorkflowDeleted: 410,
+    errors.WorkflowExists: 409,
+    errors.AgentExists: 409,
+    errors.VersionConflict: 412,
+    errors.WrongState: 409,
+    errors.TemporalUnavailable: 503,
+    errors.RedisUnavailable: 503,
+    errors.VectorsUnavailable: 503,
+    errors.NoWorker: 503,
+    # A step's failure reaches HTTP only where the API itself does what a step does (agent health, evaluation).
+    errors.AttemptTimeout: 503,
+    errors.ExecutionTimeout: 503,
+    errors.ModelUnavailable: 503,
+    errors.ModelRateLimited: 503,
+    errors.ModelRejected: 502,
+    errors.ModelBadResponse: 502,
+    errors.InvalidOutput: 502,
+    errors.CircuitOpen: 503,
+    errors.AgentFailed: 502,
+    errors.HttpStatus: 502,
+    errors.HttpConnection: 502,
+    errors.HttpBlocked: 422,
+    errors.HttpBadResponse: 502,
+    errors.OutcomeUnknown: 500,
+    errors.MissingSecret: 500,
+}
+"""Leaf to status. `RequestError` is a leaf too: requests that break a rule without a name of its own."""
+
+_GROUPS: Mapping[type[OrchestratorError], int] = {
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Unavailable: 503,
+}
+
+
+def status_of(error: OrchestratorError) -> int:
+    """Return the HTTP status of an error; 500 for what no table names."""
+    for kind in type(error).__mro__:
+        status = STATUS.get(kind) or _GROUPS.get(kind)
+        if status is not None:
+            return status
+    return 500
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    *,
+    hint: str | None = None,
+    issues: Iterable[Mapping[str, Any]] = (),
+    extensions: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a problem document (RFC 9457).
+
+    Args:
+        request: the request that failed; its path is the `instance`.
+        status: the HTTP status.
+        code: stable kebab-case identifier; `type` is a URN made of it.
+        title: the same for every problem of this code.
+        detail: one sentence about this occurrence.
+        hint: the way out.
+        issues: `errors`: everything wrong with the request, each with a JSON pointer.
+        extensions: further members.
+        headers: further headers.
+    """
+    content: dict[str, Any] = {
+        **(extensions or {}),
+        "type": f"urn:orchestrator:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": request.url.path,
+        "code": code,
+    }
+    if hint:
+        content["hint"] = hint
+    if found := list(issues):
+        content["errors"] = found
+    return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def problem_of(request: Request, error: OrchestratorError) -> Response:
+    """Return the problem of one of our errors, with `Retry-After` on 503."""
+    status = status_of(error)
+    headers = {}
+    if status == 503:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds or RETRY_AFTER_SECONDS)))
+    issues = [issue.to_dict() for issue in error.issues] if isinstance(error, RequestError) else []
+    return problem(
+        request,
+        status,
+        error.code,
+        error.title,
+        error.message,
+        hint=error.hint,
+        issues=issues,
+        extensions=error.details,
+        headers=headers,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure of the app with a problem."""
+    app.add_exception_handler(OrchestratorError, _on_orchestrator_error)
+    app.add_exception_handler(ExpressionError, _on_expression_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_surprise)
+
+
+async def _on_orchestrator_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OrchestratorError)
+    return problem_of(request, error)
+
+
+async def _on_expression_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ExpressionError)
+    return problem(
+        request,
+        422,
+        error.code,
+        "Expression error",
+        error.message,
+        hint=error.hint,
+        issues=[{key: value for key, value in error.to_dict().items() if value is not None}],
+    )
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    issues = request_issues(request, error)
+    detail = issues[0]["message"] if len(issues) == 1 else f"{len(issues)} things are wrong with the request"
+    return problem(request, 422, RequestError.code, RequestError.title, detail, issues=issues)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return _method_not_allowed(request)
+    if error.status_code == 404:
+        detail = f"there is nothing at '{request.url.path[:200]}'"
+        return problem(request, 404, "not-found", "Not found", detail, hint="/docs lists every operation")
+    headers = dict(error.headers or {})
+    return problem(
+        request, error.status_code, f"http-{error.status_code}", "Request refused", str(error.detail), headers=headers
+    )
+
+
+def _method_not_allowed(request: Request) -> Response:
+    # Starlette's own Allow header names only the methods of the first route that has this path.
+    allowed = ", ".join(sorted(_methods_at(request.app, request.url.path)))
+    detail = f"{request.method} is not possible here; {allowed} is" if allowed else "this method is not possible here"
+    return problem(request, 405, "method-not-allowed", "Method not allowed", detail, headers={"Allow": allowed})
+
+
+def _methods_at(app: FastAPI, path: str) -> set[str]:
+    found: set[str] = set()
+    for context in iter_route_contexts(app.routes):
+        if context.path and compile_path(context.path)[0].match(path):
+            found |= set(context.methods or ())
+    return found | ({"HEAD"} if "GET" in found else set())
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    # Nobody reads this answer.
+    return problem(request, 400, "client-disconnected", "Client disconnected", "the client went away")
+
+
+async def _on_surprise(request: Request, error: Exception) -> Response:
+    return problem(
+        request,
+        500,
+        OrchestratorError.code,
+        OrchestratorError.title,
+        "the service met an error of its own; nothing in the request explains it",
+        hint="the API's log has the details",
+    )

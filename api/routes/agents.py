@@ -1,0 +1,123 @@
+"""Agents: the registry and their health."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Response
+
+from api.dependencies import ServicesDep
+from api.execution_links import PREFIX
+from api.json_body import StrictJsonRoute
+from api.parameters import AgentType, Cursor, ExpectedVersion, Limit, VersionQuery, etag
+from api.schemas.agents import SALES, AgentDocument, AgentHealthReport, AgentPage
+from api.schemas.problems import WITH_BODY, problems
+from orchestrator.agents import AgentEntry, check_record
+from orchestrator.execution.errors import AgentNotFound
+
+router = APIRouter(prefix="/agents", tags=["agents"], route_class=StrictJsonRoute)
+
+Record = Annotated[
+    Any,
+    Body(
+        description="An agent record",
+        openapi_examples={"sales": {"summary": "An agent with one task", "value": SALES}},
+        json_schema_extra={"type": "object"},
+    ),
+]
+
+
+@router.get("/", operation_id="list_agents", summary="List agents", responses=problems(422, 503))
+async def list_agents(
+    services: ServicesDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    text: Annotated[str | None, Query(max_length=200, description="in type and description")] = None,
+) -> AgentPage:
+    """Return the agents in use, records and Python agents alike."""
+    page = await services.agents.list(limit=limit, cursor=cursor, text=text)
+    return AgentPage(items=[_document(item) for item in page.items], next_cursor=page.next_cursor)
+
+
+@router.post(
+    "/",
+    operation_id="create_agent",
+    summary="Register an agent",
+    status_code=201,
+    responses=problems(*WITH_BODY, 409, 503),
+)
+async def create_agent(services: ServicesDep, document: Record, response: Response) -> AgentDocument:
+    """Store a record under its `agent_type`."""
+    return _written(await services.agents.register(check_record(document)), response)
+
+
+@router.get("/{agent_type}", operation_id="get_agent", summary="Read an agent", responses=problems(404, 422, 503))
+async def get_agent(
+    services: ServicesDep, agent_type: AgentType, response: Response, version: VersionQuery = None
+) -> AgentDocument:
+    """Return an agent, a record at its latest version by default."""
+    entry = await services.agents.get(agent_type, version)
+    if entry.retired and version is None:
+        raise AgentNotFound(
+            f"agent '{agent_type}' was retired (latest version {entry.version})",
+            hint=f"its versions stay readable: GET {PREFIX}/agents/{agent_type}?version={entry.version}",
+        )
+    if entry.version is not None:
+        response.headers["ETag"] = etag(entry.version)
+    return _document(entry)
+
+
+@router.put(
+    "/{agent_type}",
+    operation_id="put_agent",
+    summary="Register an agent or store its next version",
+    responses={
+        201: {"model": AgentDocument, "description": "The agent is new"},
+        **problems(*WITH_BODY, 409, 412, 503),
+    },
+)
+async def put_agent(
+    services: ServicesDep, agent_type: AgentType, document: Record, expected: ExpectedVersion, response: Response
+) -> AgentDocument:
+    """Store a record's next version; the same content as the latest version makes no new one."""
+    # Checked here first: the factory takes JSON objects.
+    check_record(document, agent_type=agent_type)
+    entry, created = await services.agents.put(agent_type, document, if_version=expected)
+    if created:
+        response.status_code = 201
+    return _written(entry, response)
+
+
+@router.delete(
+    "/{agent_type}",
+    operation_id="delete_agent",
+    summary="Retire an agent",
+    status_code=204,
+    responses=problems(404, 412, 422, 503),
+)
+async def delete_agent(services: ServicesDep, agent_type: AgentType, expected: ExpectedVersion) -> None:
+    """Take an agent out of use: new steps cannot call it, its versions stay readable."""
+    await services.agents.retire(agent_type, if_version=expected)
+
+
+@router.get(
+    "/{agent_type}/health",
+    operation_id="get_agent_health",
+    summary="How an agent is",
+    responses=problems(404, 503),
+)
+async def get_agent_health(services: ServicesDep, agent_type: AgentType) -> AgentHealthReport:
+    """Return `healthy`, `degraded` or `unavailable` with the reason: workers, circuit, success rate, latency."""
+    health = await services.agents.health(agent_type)
+    return AgentHealthReport.model_validate(health.to_dict())
+
+
+def _written(entry: AgentEntry, response: Response) -> AgentDocument:
+    if entry.version is not None:
+        response.headers["ETag"] = etag(entry.version)
+    response.headers["Location"] = f"{PREFIX}/agents/{entry.agent_type}"
+    return _document(entry)
+
+
+def _document(entry: AgentEntry) -> AgentDocument:
+    return AgentDocument.model_validate(entry.to_dict())

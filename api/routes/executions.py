@@ -1,0 +1,137 @@
+"""Executions: start, list, read, pause, resume, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Request, Response
+
+from api.dependencies import ServicesDep
+from api.execution_control import ExecutionControl
+from api.execution_links import PREFIX
+from api.execution_lists import list_executions
+from api.json_body import StrictJsonRoute
+from api.parameters import Cursor, ExecutionId, ExistingWorkflowId, Limit, WorkflowIdQuery
+from api.schemas.executions import (
+    CLOSED,
+    ExecuteRequest,
+    ExecutionDocument,
+    ExecutionPage,
+    ExecutionStatus,
+    ReasonRequest,
+)
+from api.schemas.problems import WITH_BODY, problems
+from api.starts import check_input, pin_definition, start, wait_for_end
+from orchestrator.execution.errors import TemporalUnavailable
+
+router = APIRouter(tags=["executions"], route_class=StrictJsonRoute)
+
+Reason = Annotated[ReasonRequest | None, Body()]
+_ACTION = problems(*WITH_BODY, 404, 409, 503)
+
+
+@router.post(
+    "/workflows/{workflow_id}/execute",
+    operation_id="execute_workflow",
+    summary="Start an execution",
+    responses={
+        200: {"model": ExecutionDocument, "description": "Synchronous: the execution is closed, failed ones too"},
+        202: {"model": ExecutionDocument, "description": "Started; read it at `Location`"},
+        **problems(*WITH_BODY, 404, 410, 503),
+    },
+)
+async def execute_workflow(
+    services: ServicesDep,
+    workflow_id: ExistingWorkflowId,
+    request: Request,
+    response: Response,
+    body: Annotated[ExecuteRequest | None, Body()] = None,
+) -> ExecutionDocument:
+    """Start an execution pinned to a version; answer at once (202), or wait for its end (200, or 202 after the wait).
+
+    A client that goes away stops nothing.
+    """
+    body = body or ExecuteRequest()
+    stored = await pin_definition(services, workflow_id, body.version)
+    check_input(stored.definition, body.input_data)
+    document = await start(services, stored, body)
+    response.headers["Location"] = f"{PREFIX}/executions/{document.execution_id}"
+    response.status_code = 202
+    if body.async_execution:
+        return document
+    outcome = await wait_for_end(services, document.execution_id, body.wait_seconds, lambda: _disconnected(request))
+    try:
+        document = await services.executions.read(document.execution_id, outcome)
+    except TemporalUnavailable:
+        # The start was acknowledged: that it cannot be read just now does not turn it into a failure.
+        document.stale = True
+    response.status_code = 200 if document.status in CLOSED else 202
+    return document
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+@router.get("/executions/", operation_id="list_executions", summary="List executions", responses=problems(422, 503))
+async def get_executions(
+    services: ServicesDep,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    workflow_id: WorkflowIdQuery = None,
+    status: Annotated[ExecutionStatus | None, Query(description="only executions in this status")] = None,
+) -> ExecutionPage:
+    """Return executions from Temporal's visibility, newest first; a start shows up there within about a second."""
+    return await list_executions(services, limit=limit, cursor=cursor, workflow_id=workflow_id, status=status)
+
+
+@router.get(
+    "/executions/{execution_id}",
+    operation_id="get_execution",
+    summary="Read an execution",
+    responses=problems(404, 503),
+)
+async def get_execution(services: ServicesDep, execution_id: ExecutionId) -> ExecutionDocument:
+    """Return status, output or error, and every root step; `stale` where no worker answered."""
+    return await services.executions.read(execution_id)
+
+
+@router.post(
+    "/executions/{execution_id}/pause",
+    operation_id="pause_execution",
+    summary="Pause an execution",
+    status_code=202,
+    responses=_ACTION,
+)
+async def pause_execution(services: ServicesDep, execution_id: ExecutionId, body: Reason = None) -> ExecutionDocument:
+    """Start no further step until `resume`; attempts in flight finish."""
+    return await _control(services).pause(execution_id, body.reason if body else "")
+
+
+@router.post(
+    "/executions/{execution_id}/resume",
+    operation_id="resume_execution",
+    summary="Resume an execution",
+    status_code=202,
+    responses=_ACTION,
+)
+async def resume_execution(services: ServicesDep, execution_id: ExecutionId, body: Reason = None) -> ExecutionDocument:
+    """Take the operator's hold away."""
+    return await _control(services).resume(execution_id, body.reason if body else "")
+
+
+@router.post(
+    "/executions/{execution_id}/cancel",
+    operation_id="cancel_execution",
+    summary="Cancel an execution",
+    status_code=202,
+    responses=_ACTION,
+)
+async def cancel_execution(services: ServicesDep, execution_id: ExecutionId, body: Reason = None) -> ExecutionDocument:
+    """Ask Temporal to cancel it: activities in flight are cancelled and awaited, the status becomes `cancelled`."""
+    return await _control(services).cancel(execution_id, body.reason if body else "")
+
+
+def _control(services: ServicesDep) -> ExecutionControl:
+    return ExecutionControl(services.executions, services.settings)

@@ -1,0 +1,1 @@
+"""The shapes of requests and responses, as the OpenAPI document shows them."""

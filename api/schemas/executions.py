@@ -1,0 +1,172 @@
+"""Executions as the API shows them: one document for starts, reads and operator actions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.execution.messages import ErrorInfo, Lineage
+
+ExecutionStatus = Literal[
+    "queued", "running", "paused", "awaiting", "completed", "failed", "cancelled", "terminated", "timed_out"
+]
+CLOSED: frozenset[str] = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
+
+LEAD: dict[str, Any] = {
+    "lead": {
+        "name": "Acme Corp",
+        "email": "contact@acmecorp.com",
+        "website": "https://acmecorp.com",
+        "budget": 50000,
+        "timeframe": "Q3 2023",
+        "requirements": "AI solution for customer support",
+    }
+}
+
+
+class Body(BaseModel):
+    """A request body: unknown fields are errors, nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ExecuteRequest(Body):
+    """How to start an execution."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"input_data": LEAD, "async_execution": False},
+                {"input_data": LEAD, "tags": {"team": "sales"}},
+            ]
+        }
+    )
+
+    input_data: Any = Field(default_factory=dict, description="any JSON value; `input_schema` may restrict it")
+    async_execution: bool = Field(True, description="true: answer 202 at once; false: wait for the end")
+    version: int | None = Field(None, ge=1, description="a version of the definition; the latest by default")
+    wait_seconds: float = Field(
+        60, gt=0, le=300, description="how long a synchronous start waits before it answers 202"
+    )
+    tags: dict[str, str] = Field(default_factory=dict, max_length=20, description="searchable, over the definition's")
+
+
+class ReasonRequest(Body):
+    """Why an operator acts."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "waiting for the new price list"}]})
+
+    reason: str = Field("", max_length=1000)
+
+
+class StepRow(BaseModel):
+    """One step of the root scope."""
+
+    path: str
+    step_id: str
+    name: str
+    step_type: str
+    state: str = Field(description="pending, running, completed, failed, skipped or cancelled")
+    attempts: int = 0
+    started_at: str | None = None
+    finished_at: str | None = None
+    error: ErrorInfo | None = None
+    last_failure: ErrorInfo | None = Field(None, description="why the last attempt failed, while there will be another")
+    next_attempt_at: str | None = None
+
+
+class Links(BaseModel):
+    """Where to go from here; actions are null once the execution is closed."""
+
+    self: str
+    workflow: str
+    temporal_ui: str | None = None
+    pause: str | None = None
+    resume: str | None = None
+    cancel: str | None = None
+
+
+class ExecutionDocument(BaseModel):
+    """One execution."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "execution_id": "ex-k3v7q2mzt4ahb6wnc5xdyrpejs",
+                    "workflow_id": "lead-processing",
+                    "workflow_version": 1,
+                    "name": "Lead Processing",
+                    "run_id": "01a20391-183a-7b21-a4d5-6ce517802aeb",
+                    "status": "completed",
+                    "detail": None,
+                    "started_at": "2026-11-22T14:02:50.298000Z",
+                    "closed_at": "2026-11-22T14:02:53.101000Z",
+                    "input": LEAD,
+                    "output": {"enrich_lead": {"summary": "Acme Corp sells …"}},
+                    "error": None,
+                    "steps": [
+                        {
+                            "path": "qualify_lead",
+                            "step_id": "qualify_lead",
+                            "name": "Qualify Lead",
+                            "step_type": "agent_task",
+                            "state": "completed",
+                            "attempts": 1,
+                            "started_at": "2026-11-22T14:02:50.310000Z",
+                            "finished_at": "2026-11-22T14:02:51.702000Z",
+                            "error": None,
+                        }
+                    ],
+                    "lineage": {"root": None, "parent": None, "retry_of": None, "rerun_of": None, "attempt": 1},
+                    "links": {
+                        "self": "/api/v1/executions/ex-k3v7q2mzt4ahb6wnc5xdyrpejs",
+                        "workflow": "/api/v1/workflows/lead-processing?version=1",
+                        "temporal_ui": None,
+                    },
+                }
+            ]
+        }
+    )
+
+    execution_id: str
+    workflow_id: str | None
+    workflow_version: int | None
+    name: str | None = None
+    run_id: str | None
+    status: ExecutionStatus
+    detail: str | None = None
+    stale: bool = Field(False, description="true: no worker answered, and steps are what Temporal alone knows")
+    started_at: str | None = None
+    closed_at: str | None = None
+    input: Any = None
+    output: Any = None
+    error: ErrorInfo | None = None
+    holds: dict[str, str] = Field(default_factory=dict, description="who paused it and why")
+    steps: list[StepRow] = Field(default_factory=list)
+    lineage: Lineage = Field(default_factory=Lineage)
+    links: Links
+
+
+class ExecutionSummary(BaseModel):
+    """One execution in a list."""
+
+    execution_id: str
+    workflow_id: str | None
+    workflow_version: int | None
+    run_id: str
+    status: ExecutionStatus
+    detail: str | None = None
+    error_type: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    started_at: str | None = None
+    closed_at: str | None = None
+    links: Links
+
+
+class ExecutionPage(BaseModel):
+    """Executions, newest first."""
+
+    items: list[ExecutionSummary]
+    next_cursor: str | None = Field(None, description="pass it as `cursor` for the next page; null on the last")

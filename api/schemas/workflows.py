@@ -1,0 +1,117 @@
+"""Workflow definitions as the API takes and shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.problems import ProblemIssue
+
+LEAD_PROCESSING: dict[str, Any] = {
+    "name": "Lead Processing",
+    "description": "Process and qualify new leads",
+    "steps": [
+        {
+            "step_id": "qualify_lead",
+            "name": "Qualify Lead",
+            "step_type": "agent_task",
+            "agent_type": "sales",
+            "task": "qualify_lead",
+            "parameters": {"priority": "high"},
+        },
+        {
+            "step_id": "enrich_lead",
+            "name": "Enrich Lead Data",
+            "step_type": "agent_task",
+            "agent_type": "research",
+            "task": "enrich_lead",
+            "depends_on": ["qualify_lead"],
+        },
+    ],
+}
+
+
+class WorkflowWritten(BaseModel):
+    """What a write stored, and what the validator remarked."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "workflow_id": "lead-processing",
+                    "version": 1,
+                    "sha256": "9f2c…",
+                    "warnings": [],
+                    "inferred_dependencies": {},
+                }
+            ]
+        }
+    )
+
+    workflow_id: str
+    version: int
+    sha256: str = Field(description="hash of the definition's canonical JSON (RFC 8785)")
+    warnings: list[ProblemIssue] = Field(default_factory=list)
+    inferred_dependencies: dict[str, list[str]] = Field(
+        default_factory=dict, description="step id to the steps that its expressions read without listing them"
+    )
+
+
+class WorkflowDocument(BaseModel):
+    """One version of a workflow."""
+
+    workflow_id: str
+    version: int
+    sha256: str
+    deleted: bool = False
+    created_at: datetime
+    updated_at: datetime
+    definition: dict[str, Any] = Field(examples=[{"workflow_id": "lead-processing", **LEAD_PROCESSING}])
+
+
+class WorkflowSummary(BaseModel):
+    """One workflow in a list."""
+
+    workflow_id: str
+    name: str | None = None
+    description: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    version: int
+    sha256: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class WorkflowPage(BaseModel):
+    """Workflows in the order of their ids."""
+
+    items: list[WorkflowSummary]
+    next_cursor: str | None = Field(None, description="pass it as `cursor` for the next page; null on the last")
+
+
+class WorkflowVersion(BaseModel):
+    """One version in a history."""
+
+    version: int
+    sha256: str
+    updated_at: datetime
+
+
+class WorkflowVersions(BaseModel):
+    """Every version, newest first."""
+
+    items: list[WorkflowVersion]
+    next_cursor: str | None = None
+
+
+class ValidationReport(BaseModel):
+    """Everything that the validator found; nothing was stored."""
+
+    valid: bool
+    workflow_id: str | None = None
+    sha256: str | None = None
+    errors: list[ProblemIssue] = Field(default_factory=list)
+    warnings: list[ProblemIssue] = Field(default_factory=list)
+    inferred_dependencies: dict[str, list[str]] = Field(default_factory=dict)

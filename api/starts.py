@@ -1,0 +1,177 @@
+"""Starts executions: once acknowledged, an execution exists; an unknown outcome is named with its id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.dependencies import Services
+from api.execution_history import initial_view
+from api.execution_links import links_of
+from api.executions import Outcome
+from api.schemas.executions import ExecuteRequest, ExecutionDocument, StepRow
+from api.temporal_calls import is_connect_failure, temporal_calls
+from orchestrator.client import new_execution_id, start_execution
+from orchestrator.definition.schemas import value_issues
+from orchestrator.execution.errors import (
+    ExecutionNotFound,
+    InvalidInput,
+    PayloadTooLarge,
+    TemporalUnavailable,
+    WorkflowDeleted,
+)
+from orchestrator.execution.messages import ExecutionView, StartExecution
+from orchestrator.stores.definitions import StoredDefinition
+
+START_SECONDS = 1.2
+LOOKUP_SECONDS = 0.5
+"""Start and lookup together stay below the two seconds in which the API answers 503."""
+
+
+async def pin_definition(services: Services, workflow_id: str, version: int | None) -> StoredDefinition:
+    """Return the definition that a start is pinned to.
+
+    Raises:
+        WorkflowNotFound: no such workflow or version.
+        WorkflowDeleted: it starts no more executions.
+    """
+    stored = await services.definitions.get(workflow_id, version)
+    if stored.deleted:
+        raise WorkflowDeleted(
+            f"workflow '{workflow_id}' was deleted and starts no more executions",
+            hint=f"store it again with PUT /api/v1/workflows/{workflow_id}",
+        )
+    return stored
+
+
+def check_input(definition: dict[str, Any], value: Any) -> None:
+    """Check a start's input early; the workflow would fail on it anyway.
+
+    Raises:
+        InvalidInput: with pointers into `/input_data`.
+    """
+    schema = definition.get("input_schema")
+    if schema is None:
+        return
+    issues = value_issues(schema, value, "/input_data")
+    if issues:
+        first = issues[0]
+        raise InvalidInput(
+            f"the input does not satisfy the workflow's input_schema: {first.message} (at {first.pointer})",
+            hint="GET the workflow to see its input_schema",
+            issues=issues,
+        )
+
+
+async def start(services: Services, stored: StoredDefinition, request: ExecuteRequest) -> ExecutionDocument:
+    """Start an execution pinned to a definition and return its first document.
+
+    Raises:
+        TemporalUnavailable: nothing was started; with the code `start-unknown` and the execution id in its details
+            where Temporal did not say.
+        PayloadTooLarge: Temporal refuses the size of definition and input together.
+    """
+    message = StartExecution(
+        workflow_id=stored.workflow_id,
+        definition=stored.definition,
+        version=stored.version,
+        sha256=stored.sha256,
+        input=request.input_data,
+    )
+    execution_id = new_execution_id()
+    run_id = await _start(services, message, execution_id, request.tags)
+    return _first_document(services, message, execution_id, run_id)
+
+
+async def _start(services: Services, message: StartExecution, execution_id: str, tags: dict[str, str]) -> str | None:
+    timeout = timedelta(seconds=START_SECONDS)
+    try:
+        async with temporal_calls(services.settings, START_SECONDS):
+            handle = await start_execution(
+                services.temporal, services.settings, message, execution_id=execution_id, tags=tags, rpc_timeout=timeout
+            )
+    except WorkflowAlreadyStartedError as error:
+        # The id is new: an earlier try of this same call got through.
+        return error.run_id
+    except TemporalUnavailable as error:
+        if is_connect_failure(error.__cause__ or error):
+            raise
+        return await _look_up(services, execution_id, error)
+    except RPCError as error:
+        raise _refused(error, message) from error
+    return handle.result_run_id
+
+
+async def _look_up(services: Services, execution_id: str, reason: TemporalUnavailable) -> str | None:
+    """Return the run of a start that went unanswered, if it is there."""
+    try:
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            return (await services.executions.describe(execution_id)).run_id
+    except (TimeoutError, TemporalUnavailable, ExecutionNotFound, RPCError):
+        raise TemporalUnavailable(
+            f"{reason.message}; execution '{execution_id}' may or may not have started",
+            hint=f"GET /api/v1/executions/{execution_id} tells once Temporal is back; start again if it is not found",
+            retry_after_seconds=2,
+            details={"execution_id": execution_id},
+            code="start-unknown",
+        ) from reason
+
+
+def _refused(error: RPCError, message: StartExecution) -> Exception:
+    # Temporal's limits: 2 MiB for one payload (INVALID_ARGUMENT), 4 MiB for one call.
+    if error.status == RPCStatusCode.INVALID_ARGUMENT and "exceeds" in error.message:
+        return PayloadTooLarge(
+            f"definition and input of workflow '{message.workflow_id}' are together larger than Temporal takes",
+            hint="keep large values elsewhere and pass a reference to them",
+        )
+    return TemporalUnavailable(
+        f"Temporal refused the start: {error.message}",
+        hint="check the namespace and that its search attributes are registered",
+        retry_after_seconds=10,
+    )
+
+
+def _first_document(
+    services: Services, message: StartExecution, execution_id: str, run_id: str | None
+) -> ExecutionDocument:
+    view = initial_view(message, ExecutionView(workflow_id=message.workflow_id, status="running"))
+    return ExecutionDocument.model_construct(
+        execution_id=execution_id,
+        workflow_id=message.workflow_id,
+        workflow_version=message.version,
+        name=view.workflow_name,
+        run_id=run_id,
+        status="running",
+        input=message.input,
+        steps=[StepRow.model_validate(step.model_dump()) for step in view.steps],
+        lineage=view.lineage,
+        links=links_of(services.settings, execution_id, run_id, message.workflow_id, message.version, closed=False),
+    )
+
+
+async def wait_for_end(
+    services: Services, execution_id: str, seconds: float, client_gone: Callable[[], Awaitable[None]]
+) -> Outcome | None:
+    """Wait for an execution's end; None when the time is over or the client went away. The execution runs on.
+
+    Args:
+        services: the app's services.
+        execution_id: what to wait for.
+        seconds: the longest wait.
+        client_gone: returns when the client has disconnected.
+    """
+    end = asyncio.ensure_future(services.executions.outcome(services.executions.handle(execution_id)))
+    gone = asyncio.ensure_future(client_gone())
+    try:
+        await asyncio.wait({end, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        # Temporal going away during the wait is no failure of the start: the caller gets 202.
+        return end.result() if end.done() and end.exception() is None else None
+    finally:
+        for task in (end, gone):
+            task.cancel()
+        await asyncio.gather(end, gone, return_exceptions=True)
