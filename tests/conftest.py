@@ -9,6 +9,7 @@ import pytest
 from temporalio.client import Client
 
 from orchestrator.settings import Settings
+from tests.support.model_server_fixture import model_server as model_server
 from tests.support.servers import running_redis, running_temporal
 
 
