@@ -3,7 +3,8 @@
 .PHONY: help demo up test lint format lock install install-local clean bench chaos
 
 BIN := .venv/bin
-LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+UV = $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate
 
 help: ## Say what there is
