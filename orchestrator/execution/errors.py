@@ -339,6 +339,13 @@ class HttpBadResponse(StepFailure):
     title = "Unusable HTTP response"
 
 
+class VectorRejected(StepFailure):
+    """The vector store refuses the request: a wrong dimension, an unknown collection, a filter it does not know."""
+
+    code = "vector-rejected"
+    title = "Vector request rejected"
+
+
 class OutcomeUnknown(StepFailure):
     """The service does not know whether an effect happened."""
 
