@@ -86,15 +86,19 @@ async def list_executions(
         async with temporal_calls(services.settings):
             pages = services.temporal.list_workflows(query, page_size=limit, next_page_token=token)
             await pages.fetch_next_page()
+            items, following = list(pages.current_page or ()), pages.next_page_token
+            if following:
+                # Temporal gives a token with every full page, also with the last.
+                await pages.fetch_next_page(page_size=1)
+                following = following if pages.current_page else None
     except RPCError as error:
         raise TemporalUnavailable(
             f"Temporal refused the list: {error.message}",
             hint="check the namespace and that its search attributes are registered",
             retry_after_seconds=10,
         ) from error
-    following = pages.next_page_token
     return ExecutionPage(
-        items=[_summary(services, found) for found in pages.current_page or ()],
+        items=[_summary(services, found) for found in items],
         next_cursor=_encode_cursor(query, following) if following else None,
     )
 

@@ -96,9 +96,15 @@ class ExecutionReader:
         """
         description = await self.describe(execution_id)
         handle = self.handle(execution_id, description.run_id)
+        view: ExecutionView | None = None
+        if description.status not in _CLOSED_STATUS:
+            view = await self.query(handle)
+            if view is not None and view.status not in _OPEN_STATUS:
+                # The workflow has ended since; Temporal records its end with the same step.
+                description = await self.describe(execution_id)
         if description.status in _CLOSED_STATUS:
             return await self._read_closed(description, handle, outcome)
-        return await self._read_open(description, handle)
+        return await self._read_open(description, handle, view)
 
     async def query(self, handle: Handle) -> ExecutionView | None:
         """Return the answer of the query `state`, or None where no worker gives one."""
@@ -126,14 +132,14 @@ class ExecutionReader:
             # A result that is no envelope: another program's, or a future version's.
             return Outcome(None, error)
 
-    async def _read_open(self, description: WorkflowExecutionDescription, handle: Handle) -> ExecutionDocument:
-        view = await self.query(handle)
+    async def _read_open(
+        self, description: WorkflowExecutionDescription, handle: Handle, view: ExecutionView | None
+    ) -> ExecutionDocument:
         stale = view is None
         if view is None:
             view = await self._view_without_worker(description, handle)
         document = self._document(description, view, stale=stale)
         if document.status not in _OPEN_STATUS:
-            # The run closed between the two answers, or its end is not yet recorded.
             document.status = "running"
         await merge_pending(document.steps, description, self._client.data_converter)
         return document

@@ -19,9 +19,9 @@ Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor`
 VersionQuery = Annotated[int | None, Query(ge=1, le=MOST_VERSIONS, description="the latest by default")]
 VersionPath = Annotated[int, Path(ge=1, le=MOST_VERSIONS)]
 WorkflowIdQuery = Annotated[
-    str | None, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}\Z", description="only executions of this workflow")
+    str | None, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="only executions of this workflow")
 ]
-AgentType = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*\Z", examples=["sales"])]
+AgentType = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", examples=["sales"])]
 ExecutionId = Annotated[str, Path(description="`execution_id`, Temporal's workflow id")]
 
 

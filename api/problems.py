@@ -55,7 +55,9 @@ STATUS: Mapping[type[OrchestratorError], int] = {
     errors.HttpStatus: 502,
     errors.HttpConnection: 502,
     errors.HttpBlocked: 422,
+    errors.InvalidHttpRequest: 422,
     errors.HttpBadResponse: 502,
+    errors.VectorRejected: 502,
     errors.OutcomeUnknown: 500,
     errors.MissingSecret: 500,
 }

@@ -107,7 +107,7 @@ def _fits_64_bits(digits: str) -> bool:
 
 def _deeper_than_limit(value: Any) -> bool:
     level = [value]
-    for _ in range(DEPTH_LIMIT + 1):
+    for _ in range(DEPTH_LIMIT):
         if not level:
             return False
         inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list)))

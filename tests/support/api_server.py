@@ -1,0 +1,75 @@
+"""The real API behind a real HTTP server, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import uvicorn
+
+from api.app import create_app
+from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.settings import Settings
+from orchestrator.stores.leases import WorkerLease, WorkerLeases
+from orchestrator.stores.redis import connect_redis
+
+PROBLEM = "application/problem+json"
+
+
+@asynccontextmanager
+async def running_api(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    """Serve the API while the block runs; gives a client whose base URL ends in /api/v1."""
+    port = free_port()
+    config = uvicorn.Config(create_app(settings), LOOPBACK, port, log_level="warning", ws="none", access_log=False)
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve())
+    try:
+        while not server.started:
+            assert not serving.done(), "the API did not start"
+            await asyncio.sleep(0.01)
+        base = f"http://{LOOPBACK}:{port}/api/v1"
+        async with httpx2.AsyncClient(base_url=base, timeout=30.0, trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def held_lease(settings: Settings) -> AsyncIterator[None]:
+    """Hold a worker's lease on the settings' task queue while the block runs."""
+    redis = connect_redis(settings)
+    lease = WorkerLease(
+        worker_id="test",
+        pid=1,
+        task_queue=settings.temporal_task_queue,
+        host="here",
+        started_at=datetime.now(UTC),
+        model={"status": "ok", "detail": "answers"},
+    )
+    leases = WorkerLeases(redis, settings.redis_key_prefix)
+    await leases.refresh(lease)
+    try:
+        yield
+    finally:
+        await leases.release(lease.worker_id)
+        await redis.aclose()
+
+
+def problem_in(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """Return the answer's problem; fails the test unless it is one of this status and code."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == PROBLEM
+    content: dict[str, Any] = json.loads(answer.content)
+    assert content["code"] == code
+    assert content["status"] == status
+    assert content["type"].endswith(f":{code}")
+    assert content["title"]
+    assert content["detail"]
+    assert content["instance"] == answer.request.url.path or answer.request.url.path.rstrip("/") in content["instance"]
+    return content
