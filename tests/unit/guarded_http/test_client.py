@@ -189,7 +189,7 @@ async def test_a_server_that_drips_does_not_outlive_the_deadline() -> None:
         (answer(body=b"x", Content_Encoding="br"), "only gzip or deflate, once"),
         (answer(body=b"not gzip", Content_Encoding="gzip"), "cannot be decompressed"),
         (answer(body=gzip.compress(b"cut off")[:-9], Content_Encoding="gzip"), "ends too early"),
-        (answer(**{f"X_{number}": "v" for number in range(300)}), "header fields"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X-A: v\r\n" * 300 + b"Content-Length: 0\r\n\r\n", "header fields"),
         (answer(X_Long="v" * 70_000), "header fields"),
         (answer(X_Endless="v" * 200_000), "not valid HTTP"),
     ],
