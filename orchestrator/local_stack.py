@@ -1,9 +1,9 @@
-"""The whole service on one machine: embedded servers, the worker and the API, started in order and supervised."""
+"""The whole service on one machine: embedded servers, the worker and the API, started together and supervised."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import IO, Any, Self
 from urllib.parse import urlsplit
 
@@ -11,7 +11,6 @@ from orchestrator.embedded.layout import Endpoints, Layout
 from orchestrator.embedded.plan import External, Plan, plan_stack
 from orchestrator.embedded.ports import is_free
 from orchestrator.embedded.probes import accepts
-from orchestrator.embedded.process import ProcessSpec
 from orchestrator.settings import Settings
 from orchestrator.supervision import Supervisor
 
@@ -70,14 +69,9 @@ class LocalStack:
             self._say(external.note)
         await asyncio.gather(*(_check(external) for external in plan.externals if external.address))
         self._watch = asyncio.create_task(self._supervisor.watch())
-        # The worker and the API need Temporal and Redis; the model may still be loading beside them.
-        needed = [spec for spec in plan.servers if spec.name != "model"]
-        beside = [spec for spec in plan.servers if spec.name == "model"]
-        await _all(*map(self._supervisor.start, beside), self._start_in_order(needed, plan.services))
-
-    async def _start_in_order(self, *stages: Sequence[ProcessSpec]) -> None:
-        for stage in stages:
-            await _all(*map(self._supervisor.start, stage))
+        # All at once: the worker and the API wait for Temporal and Redis by themselves, and importing them takes
+        # longer than starting both servers. They are ready when executions can run.
+        await _all(*map(self._supervisor.start, (*plan.servers, *plan.services)))
 
     async def _clear_traces(self) -> None:
         """Wait for the ports of a stack that was killed: the kernel ends its children a moment after it."""

@@ -39,6 +39,7 @@ def worker() -> int:
 def api() -> int:
     """Serve the API until SIGTERM or SIGINT."""
     import uvicorn
+
     from api.app import create_app
 
     settings = load_settings()

@@ -15,6 +15,7 @@ from orchestrator.commands.outcome import OK, UNREACHABLE, CommandError, out
 from orchestrator.commands.services import load_settings
 from orchestrator.embedded.layout import Endpoints, Layout, StackRunning
 from orchestrator.embedded.missing import MissingPart
+from orchestrator.embedded.plan import uses_demo_model
 from orchestrator.embedded.process import StartFailed
 from orchestrator.embedded.tether import tie_to_parent
 from orchestrator.local_stack import ExternalAway, LocalStack
@@ -27,7 +28,7 @@ def up() -> int:
     """Run the stack until ctrl-C or SIGTERM; gives the exit code."""
 
     async def announce_and_watch(stack: LocalStack) -> int:
-        announce(stack.endpoints)
+        announce(stack.endpoints, demo_model=uses_demo_model(load_settings()))
         await stack.watch()
         return OK
 
@@ -82,7 +83,7 @@ def say(text: str) -> None:
         out.print(escape(text))
 
 
-def announce(endpoints: Endpoints) -> None:
+def announce(endpoints: Endpoints, *, demo_model: bool) -> None:
     """Print where everything is."""
     logs = Layout.current().home / "logs"
     lines = [
@@ -90,6 +91,7 @@ def announce(endpoints: Endpoints) -> None:
         f"  API          {endpoints.api}/api/v1",
         f"  API docs     {endpoints.api}/docs",
         f"  Temporal UI  {endpoints.temporal_ui or 'of your own Temporal'}",
+        f"  model        {endpoints.model}{' (demo model: plumbing, not judgement)' if demo_model else ''}",
         f"  logs         {escape(str(logs))}",
     ]
     with suppress(OSError):

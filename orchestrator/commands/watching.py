@@ -57,6 +57,8 @@ def follow(
                 raise Interrupted
             document = _read_patiently(client, execution_id, stop)
             live.update(step_table(document))
+    if not console.is_terminal:
+        console.line()
     return document
 
 
