@@ -29,11 +29,11 @@ class ResponseTooLarge(Exception):
     """The server sent more than `http_max_response_bytes`."""
 
 
-def classify(error: openai.OpenAIError, *, label: str, key_name: str, secret: str | None) -> OrchestratorError:
+def classify(error: Exception, *, label: str, key_name: str, secret: str | None) -> OrchestratorError:
     """Return the leaf for an error of the OpenAI client.
 
     Args:
-        error: what the client raised.
+        error: what the client raised; what it does not wrap comes as it is.
         label: the provider and model, for the message.
         key_name: the setting that holds the provider's key.
         secret: the key, struck out of whatever the server said.
@@ -51,7 +51,7 @@ def classify(error: openai.OpenAIError, *, label: str, key_name: str, secret: st
         return ModelRejected(f"{label}: {_cause(root, secret)}", hint=_base_url_hint(key_name))
     if isinstance(root, httpx2.DecodingError):
         return ModelBadResponse(f"{label}: the body cannot be decoded: {_cause(root, secret)}")
-    if isinstance(error, openai.APIConnectionError):
+    if isinstance(error, (openai.APIConnectionError, httpx2.HTTPError)):
         return ModelUnavailable(
             f"{label}: the connection failed: {_cause(root, secret)}", hint=_base_url_hint(key_name)
         )

@@ -90,7 +90,7 @@ class ModelProviders:
                 )
         except TimeoutError:
             raise timed_out(label) from None
-        except openai.OpenAIError as error:
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, ResponseTooLarge) as error:
             # The cause holds the request with its Authorization header: it must not reach a log.
             raise classify(error, label=label, key_name=provider.key_name, secret=provider.secret) from None
         return read_completion(response.content, label=label)
@@ -143,6 +143,7 @@ class ModelProviders:
         if base_url is None:
             setting = _key_name(name).replace("API_KEY", "BASE_URL")
             raise ModelRejected(f"no model provider '{name}' is configured", hint=f"set {setting} (and its API_KEY)")
+        _check_base_url(base_url, _key_name(name).replace("API_KEY", "BASE_URL"))
         key = secret.get_secret_value() if secret else None
         if not key and urlsplit(base_url).hostname == "api.openai.com":
             raise ModelRejected(
@@ -176,6 +177,19 @@ def _arguments(provider: _Provider, model: str, request: ModelRequest) -> dict[s
 
 def _key_name(provider: str) -> str:
     return "OPENAI_API_KEY" if provider.lower() == "openai" else f"PROVIDERS__{provider.upper()}__API_KEY"
+
+
+def _check_base_url(base_url: str, setting: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        httpx2.URL(base_url)
+    except (ValueError, httpx2.InvalidURL):
+        sound = False
+    if not sound:
+        raise ModelRejected(
+            f"{setting} is not an http(s) URL", hint=f"set {setting} to something like {OFFICIAL_BASE_URL}"
+        )
 
 
 def _place(base_url: str) -> str:
