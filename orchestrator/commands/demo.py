@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -70,18 +71,16 @@ def _show(endpoints: Endpoints, stop: threading.Event) -> int:
         except Interrupted:
             return OK
     code = print_outcome(document, out)
-    _links(endpoints, execution_id)
+    _links(endpoints, document)
     return code
 
 
-def _links(endpoints: Endpoints, execution_id: str) -> None:
+def _links(endpoints: Endpoints, document: dict[str, Any]) -> None:
     if uses_demo_model(load_settings()):
         out.print(
             f"[dim]Answered by the demo model ({MODEL_NAME}): it shows that the plumbing works, not judgement.[/]"
         )
     out.print(f"API docs     {endpoints.api}/docs")
-    out.print(f"execution    {endpoints.api}/api/v1/executions/{escape(execution_id)}")
-    if endpoints.temporal_ui:
-        namespace = escape(endpoints.temporal_namespace)
-        page = f"{endpoints.temporal_ui.rstrip('/')}/namespaces/{namespace}/workflows/{escape(execution_id)}"
-        out.print(f"Temporal UI  {page}")
+    out.print(f"execution    {endpoints.api}/api/v1/executions/{escape(document['execution_id'])}")
+    if page := (document.get("links") or {}).get("temporal_ui"):
+        out.print(f"Temporal UI  {escape(page)}")
