@@ -61,12 +61,21 @@ class DefinitionActivities:
         Raises:
             StepFailure: it does not satisfy the schema; `details.errors` lists why.
         """
-        issues = await asyncio.to_thread(value_issues, request.json_schema, request.value)
-        if issues:
-            message = f"{request.what} does not satisfy its schema: {issues[0].pointer or '/'}: {issues[0].message}"
-            errors = [issue.to_dict() for issue in issues[:SHOWN_ISSUES]]
-            raise StepFailure(message, code=request.error_type, details={"errors": errors})
-        return StepResult(output=True)
+        return await asyncio.to_thread(check_value, request)
+
+
+def check_value(request: ValidateJsonInput) -> StepResult:
+    """Check a value against a JSON Schema.
+
+    Raises:
+        StepFailure: it does not satisfy the schema; `details.errors` lists why.
+    """
+    issues = value_issues(request.json_schema, request.value)
+    if issues:
+        message = f"{request.what} does not satisfy its schema: {issues[0].pointer or '/'}: {issues[0].message}"
+        errors = [issue.to_dict() for issue in issues[:SHOWN_ISSUES]]
+        raise StepFailure(message, code=request.error_type, details={"errors": errors})
+    return StepResult(output=True)
 
 
 async def _check_start(stored: StoredDefinition, value: Any) -> None:

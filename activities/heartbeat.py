@@ -23,7 +23,7 @@ def heartbeat_interval() -> float:
 
 @asynccontextmanager
 async def heartbeating(details: Callable[[], Any]) -> AsyncIterator[None]:
-    """Heartbeat at once and then steadily while the block runs.
+    """Heartbeat steadily while the block runs; work that ends within the first interval costs no call.
 
     Args:
         details: gives the heartbeat's details, read again by the next attempt.
@@ -35,7 +35,6 @@ async def heartbeating(details: Callable[[], Any]) -> AsyncIterator[None]:
             await asyncio.sleep(interval)
             activity.heartbeat(details())
 
-    activity.heartbeat(details())
     task = asyncio.create_task(beat())
     try:
         yield

@@ -10,10 +10,10 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 DEFINITION_ID = SearchAttributeKey.for_keyword("WorkflowDefinitionId")
 DEFINITION_VERSION = SearchAttributeKey.for_int("WorkflowDefinitionVersion")
 TAGS = SearchAttributeKey.for_keyword_list("WorkflowTags")
-STATUS = SearchAttributeKey.for_keyword("ExecutionStatus")
-"""Only `queued`, `paused` and `awaiting`; Temporal's own status tells the others. Unset by an empty text."""
-DETAIL = SearchAttributeKey.for_keyword("ExecutionDetail")
-ERROR_TYPE = SearchAttributeKey.for_keyword("ExecutionErrorType")
+STATUS = SearchAttributeKey.for_keyword("OrchestratorStatus")
+"""`ExecutionStatus` is Temporal's own. Ours tells only `queued`, `paused` and `awaiting`; Temporal's own status tells the others."""
+DETAIL = SearchAttributeKey.for_keyword("OrchestratorDetail")
+ERROR_TYPE = SearchAttributeKey.for_keyword("OrchestratorErrorType")
 
 TYPES: dict[str, IndexedValueType.ValueType] = {
     DEFINITION_ID.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,

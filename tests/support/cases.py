@@ -1,0 +1,152 @@
+"""Interpreter cases as data: one file holds a definition, the stubs' scripts and the expected outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+
+from activities.step_activity import step_activity
+from orchestrator.execution.messages import (
+    ExecutionView,
+    HttpRequestInput,
+    HttpRequestResult,
+    InvokeModelInput,
+    InvokeModelResult,
+    StepCall,
+    StepResult,
+    ValidateJsonInput,
+)
+from orchestrator.settings import Settings
+from tests.support.executions import outcome, states, worker_with
+from tests.support.stubs import Stubs
+
+AT_ONCE = 12
+"""Cases under way at the same time: two cores."""
+LONGEST_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case file.
+
+    Attributes:
+        name: the file's name, also the case's `workflow_id`.
+        data: `definition`, `input`, `stubs`, `messages`, `expect`.
+    """
+
+    name: str
+    data: Mapping[str, Any]
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The definition, named after the file."""
+        return {**self.data["definition"], "workflow_id": self.name}
+
+
+@dataclass(frozen=True)
+class Played:
+    """What running a case gave."""
+
+    view: ExecutionView
+    stubs: Stubs
+
+
+def load_cases(folder: Path) -> list[Case]:
+    """Read every case below a folder, by name."""
+    return [Case(path.stem, json.loads(path.read_text())) for path in sorted(folder.rglob("*.json"))]
+
+
+class CaseStubs:
+    """The activities of many cases at once: each call goes to the stubs of its own case."""
+
+    def __init__(self, cases: list[Case]) -> None:
+        self.by_case = {case.name: Stubs(case.data.get("stubs")) for case in cases}
+
+    def all(self) -> list[Callable[..., Any]]:
+        """Return the activities, under the names of the real ones."""
+        return [self.invoke_model, self.http_request, self.validate_json]
+
+    def _of(self, call: StepCall) -> Stubs:
+        return self.by_case[call.workflow_id]
+
+    @step_activity("invoke_model")
+    async def invoke_model(self, request: InvokeModelInput) -> InvokeModelResult:
+        """Play an agent."""
+        return await self._of(request.call).play_model(request)
+
+    @step_activity("http_request")
+    async def http_request(self, request: HttpRequestInput) -> HttpRequestResult:
+        """Play a far end."""
+        return await self._of(request.call).play_http(request)
+
+    @step_activity("validate_json")
+    async def validate_json(self, request: ValidateJsonInput) -> StepResult:
+        """Check for real."""
+        return await self._of(request.call).check(request)
+
+
+async def play_all(client: Client, settings: Settings, cases: list[Case], **changes: Any) -> dict[str, Played]:
+    """Run every case on one worker and return what each gave, by name."""
+    stubs = CaseStubs(cases)
+    gate = asyncio.Semaphore(AT_ONCE)
+    async with worker_with(client, settings, stubs.all(), **changes) as runner:
+
+        async def play(case: Case) -> Played:
+            async with gate:
+                handle = await runner.start(case.definition, case.data.get("input"))
+                for message in case.data.get("messages", []):
+                    await asyncio.sleep(message.get("after_seconds", 0))
+                    if message["send"] == "native_cancel":
+                        await handle.cancel()
+                    else:
+                        await handle.signal(message["send"], message.get("argument", ""))
+                return Played(await _end_of(handle), stubs.by_case[case.name])
+
+        played = await asyncio.gather(*(play(case) for case in cases))
+    return {case.name: result for case, result in zip(cases, played, strict=True)}
+
+
+async def _end_of(handle: WorkflowHandle[object, ExecutionView]) -> ExecutionView:
+    """Return how the execution ended; one that hangs keeps its view, whose status fails the case."""
+    try:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            return await outcome(handle)
+    except TimeoutError:
+        return await handle.query("state", result_type=ExecutionView)
+
+
+def check(case: Case, played: Played) -> None:
+    """Compare what a case gave with what its file expects; a key of `expect` that nobody knows is an error."""
+    expect, view, stubs = dict(case.data["expect"]), played.view, played.stubs
+    assert view.status == expect.pop("status"), view.error
+    if "states" in expect:
+        assert states(view) == expect.pop("states")
+    if "output" in expect:
+        assert view.output == expect.pop("output")
+    if "error" in expect:
+        assert view.error is not None
+        found = view.error.model_dump()
+        wanted = dict(expect.pop("error"))
+        text = wanted.pop("message_has", "")
+        if "cause_type" in wanted:
+            assert found["cause"]["type"] == wanted.pop("cause_type")
+        assert text in view.error.message
+        assert {key: found[key] for key in wanted} == wanted
+    if "calls" in expect:
+        assert dict(stubs.calls) == expect.pop("calls")
+    if "attempts" in expect:
+        wanted = expect.pop("attempts")
+        assert {step.path: step.attempts for step in view.steps if step.path in wanted} == wanted
+    for before, after in expect.pop("order", []):
+        assert stubs.order.index(before) < stubs.order.index(after), stubs.order
+    if "most_in_flight" in expect:
+        assert stubs.most_in_flight <= expect.pop("most_in_flight")
+    if "cancelled" in expect:
+        assert sorted(stubs.cancelled) == sorted(expect.pop("cancelled"))
+    assert not expect, f"unknown keys in 'expect': {sorted(expect)}"

@@ -1,0 +1,105 @@
+"""Activities that play a script instead of touching the world; their wrapper, attempts and failures are the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from activities.definitions import check_value
+from activities.step_activity import step_activity
+from orchestrator.execution.errors import CircuitOpen, StepFailure
+from orchestrator.execution.messages import (
+    HttpRequestInput,
+    HttpRequestResult,
+    InvokeModelInput,
+    InvokeModelResult,
+    StepCall,
+    StepResult,
+    ValidateJsonInput,
+)
+
+
+class Stubs:
+    """Answers each step's activity from its script, one entry an attempt; the last entry stays.
+
+    An entry is `{"result": …}`, `{"error": {"type", "message", "retryable", "retry_after_seconds"}}`,
+    `{"park": seconds}`, `{"hang": true}` or `{"sleep": seconds, "result": …}`. A step without a script echoes what it
+    was asked.
+    """
+
+    def __init__(self, scripts: Mapping[str, Sequence[Mapping[str, Any]]] | None = None) -> None:
+        self._scripts = scripts or {}
+        self.calls: Counter[str] = Counter()
+        self.order: list[str] = []
+        self.inputs: dict[str, Any] = {}
+        self.in_flight = 0
+        self.most_in_flight = 0
+        self.cancelled: list[str] = []
+
+    def all(self) -> list[Callable[..., Any]]:
+        """Return the activities, under the names of the real ones."""
+        return [self.invoke_model, self.http_request, self.validate_json]
+
+    @step_activity("invoke_model")
+    async def invoke_model(self, request: InvokeModelInput) -> InvokeModelResult:
+        """Play an agent, as an activity."""
+        return await self.play_model(request)
+
+    @step_activity("http_request")
+    async def http_request(self, request: HttpRequestInput) -> HttpRequestResult:
+        """Play a far end, as an activity."""
+        return await self.play_http(request)
+
+    @step_activity("validate_json")
+    async def validate_json(self, request: ValidateJsonInput) -> StepResult:
+        """Check for real, as an activity: nothing outside is touched."""
+        return await self.check(request)
+
+    async def play_model(self, request: InvokeModelInput) -> InvokeModelResult:
+        """Play an agent."""
+        echo = {"task": request.task, "parameters": request.parameters, "dependencies": request.dependencies}
+        return InvokeModelResult(output=await self._play(request.call, request, echo))
+
+    async def play_http(self, request: HttpRequestInput) -> HttpRequestResult:
+        """Play a far end."""
+        echo = {"status": 200, "headers": {}, "body": {"url": request.url, "json": request.json_body}}
+        return HttpRequestResult(output=await self._play(request.call, request, echo))
+
+    async def check(self, request: ValidateJsonInput) -> StepResult:
+        """Check a value against a schema."""
+        return check_value(request)
+
+    async def _play(self, call: StepCall, request: Any, echo: Any) -> Any:
+        script = self._scripts.get(call.path, [{"result": echo}])
+        entry = script[min(self.calls[call.path], len(script) - 1)]
+        self.calls[call.path] += 1
+        self.order.append(call.path)
+        self.inputs[call.path] = request
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            return await self._act(call, entry)
+        except asyncio.CancelledError:
+            self.cancelled.append(call.path)
+            raise
+        finally:
+            self.in_flight -= 1
+
+    async def _act(self, call: StepCall, entry: Mapping[str, Any]) -> Any:
+        if entry.get("hang"):
+            await asyncio.Event().wait()
+        if "sleep" in entry:
+            await asyncio.sleep(entry["sleep"])
+        if "park" in entry:
+            raise CircuitOpen("the circuit is open", retry_after_seconds=entry["park"])
+        if "error" in entry:
+            error = entry["error"]
+            raise StepFailure(
+                error.get("message", "scripted"),
+                code=error.get("type", "scripted-error"),
+                retryable=error.get("retryable", True),
+                retry_after_seconds=error.get("retry_after_seconds"),
+            )
+        return entry.get("result")

@@ -1,0 +1,35 @@
+"""Every interpreter case on a real server, three ways: as in production, sandboxed, and replayed at every task."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.client import connect
+from orchestrator.settings import Settings
+from tests.support.cases import Case, Played, check, load_cases, play_all
+
+CASES = load_cases(Path(__file__).parent / "cases")
+WAYS: dict[str, dict[str, Any]] = {
+    "production": {},
+    "sandboxed": {"worker_sandboxed": True},
+    "uncached": {"worker_max_cached_workflows": 0},
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def played(request: pytest.FixtureRequest, settings: Settings) -> dict[str, Played]:
+    """What every case gave, run one way; they share a worker, so that a hundred cases take seconds."""
+
+    async def play() -> dict[str, Played]:
+        return await play_all(await connect(settings), settings, CASES, **WAYS[request.param])
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_case_ends_as_its_file_says(case: Case, played: dict[str, Played]) -> None:
+    check(case, played[case.name])
