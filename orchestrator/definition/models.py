@@ -11,6 +11,8 @@ from orchestrator.definition import limits
 Seconds = Annotated[float, Field(gt=0, le=limits.LONGEST_SECONDS)]
 StepId = Annotated[str, Field(pattern=limits.STEP_ID_PATTERN)]
 WorkflowId = Annotated[str, Field(pattern=limits.WORKFLOW_ID_PATTERN)]
+StatusCode = Annotated[int, Field(ge=100, le=599)]
+StatusClass = Literal["1xx", "2xx", "3xx", "4xx", "5xx"]
 Tags = dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=256)]]
 
 
@@ -129,9 +131,7 @@ class ApiCall(Step):
     form: dict[str, Any] | None = None
     text: str | None = None
     auth: Auth | None = None
-    expect_status: list[Annotated[int, Field(ge=100, le=599)] | Literal["1xx", "2xx", "3xx", "4xx", "5xx"]] = Field(
-        default_factory=lambda: ["2xx"], min_length=1, max_length=100
-    )
+    expect_status: list[StatusCode | StatusClass] = Field(["2xx"], min_length=1, max_length=100)
     response_schema: dict[str, Any] | None = None
 
     @model_validator(mode="after")

@@ -115,7 +115,7 @@ class HttpRequestInput(BaseModel):
     form: dict[str, Any] | None = None
     text: str | None = None
     auth: dict[str, Any] | None = None
-    expect_status: list[int | str] = Field(default_factory=lambda: ["2xx"])
+    expect_status: list[int | str] = ["2xx"]
     """Codes (`204`) or classes (`"2xx"`)."""
     response_schema: dict[str, Any] | None = None
 

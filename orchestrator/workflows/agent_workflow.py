@@ -130,7 +130,7 @@ class AgentWorkflow:
 
     async def _load(self, start: StartExecution) -> LoadDefinitionResult:
         try:
-            return await workflow.execute_activity(
+            loaded: LoadDefinitionResult = await workflow.execute_activity(
                 "load_definition",
                 LoadDefinitionInput(workflow_id=start.workflow_id, version=start.version, input=start.input),
                 result_type=LoadDefinitionResult,
@@ -142,6 +142,7 @@ class AgentWorkflow:
         except ActivityError as error:
             info = error_info(error.cause, "~definition")
             raise ApplicationError(info.message, type=info.type, non_retryable=True) from error
+        return loaded
 
     def _finish(self, machine: Machine) -> ExecutionView:
         view = view_of(self._definition, machine.state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
@@ -11,7 +12,7 @@ DEFINITION_ID = SearchAttributeKey.for_keyword("WorkflowDefinitionId")
 DEFINITION_VERSION = SearchAttributeKey.for_int("WorkflowDefinitionVersion")
 TAGS = SearchAttributeKey.for_keyword_list("WorkflowTags")
 STATUS = SearchAttributeKey.for_keyword("OrchestratorStatus")
-"""`ExecutionStatus` is Temporal's own. Ours tells only `queued`, `paused` and `awaiting`; Temporal's own status tells the others."""
+"""Tells only `queued`, `paused` and `awaiting`; the server's own `ExecutionStatus` tells the others."""
 DETAIL = SearchAttributeKey.for_keyword("OrchestratorDetail")
 ERROR_TYPE = SearchAttributeKey.for_keyword("OrchestratorErrorType")
 
@@ -34,9 +35,9 @@ def at_start(workflow_id: str, version: int | None, tags: Mapping[str, str]) -> 
         version: its version; None for an unpinned start or an unstored definition.
         tags: the definition's and the start's tags; each is searchable as `key=value`.
     """
-    pairs: list[SearchAttributePair[object]] = [SearchAttributePair(DEFINITION_ID, workflow_id)]  # type: ignore[list-item]
+    pairs: list[SearchAttributePair[Any]] = [SearchAttributePair(DEFINITION_ID, workflow_id)]
     if version is not None:
-        pairs.append(SearchAttributePair(DEFINITION_VERSION, version))  # type: ignore[arg-type]
+        pairs.append(SearchAttributePair(DEFINITION_VERSION, version))
     if tags:
-        pairs.append(SearchAttributePair(TAGS, [f"{key}={value}" for key, value in tags.items()]))  # type: ignore[arg-type]
+        pairs.append(SearchAttributePair(TAGS, [f"{key}={value}" for key, value in tags.items()]))
     return TypedSearchAttributes(pairs)
