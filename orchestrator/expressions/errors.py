@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+
+Text = TypeVar("Text", str, str | None)
 
 _WIDTH = 100
 
@@ -30,13 +32,14 @@ class ExpressionError(Exception):
         expression: str | None = None,
     ) -> None:
         """Create the error; the engine fills in pointer, expression and column where it knows them."""
+        message = encodable(message)
         super().__init__(message)
         self.code = code
         self.message = message
         self.pointer = pointer
         self.column = column
-        self.hint = hint
-        self.expression = expression
+        self.hint = encodable(hint)
+        self.expression = encodable(expression)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep every attribute over pickling and copying, which by default replay `args` only."""
@@ -61,6 +64,13 @@ class ExpressionError(Exception):
         if self.hint:
             lines.append(f"    hint: {self.hint}")
         return "\n".join(lines)
+
+
+def encodable(text: Text) -> Text:
+    """Return the text with `?` for halves of surrogate pairs, which a failure message could not carry over the wire."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode()
 
 
 def _caret(expression: str, column: int | None) -> list[str]:

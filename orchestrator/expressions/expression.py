@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.expressions.compiler import Compiler
-from orchestrator.expressions.errors import ExpressionError
+from orchestrator.expressions.errors import ExpressionError, encodable
 from orchestrator.expressions.limits import DEFAULT_LIMITS, Limits
 from orchestrator.expressions.meter import Evaluation, Host, Json, Meter
 from orchestrator.expressions.nodes import Literal, Name, Node, Path
@@ -120,9 +120,15 @@ class Expression:
         if self._slots:
             state.locals = [None] * self._slots
         try:
-            state.charge(self._cost)
+            state.work = work = state.work + self._cost
+            if work > state.work_limit:
+                state.charge(0)
             value = self._code(state)
-            if type(value) not in _UNCOUNTED:
+            kind = type(value)
+            if kind is str:
+                if len(value) > 255:
+                    state.charge(len(value) >> 8)
+            elif kind not in _UNCOUNTED:
                 settle(state, value, self._builds, depth)
             return value
         except ExpressionError as error:
@@ -134,7 +140,7 @@ class Expression:
     def locate(self, error: ExpressionError) -> ExpressionError:
         """Return the error with this expression as its place."""
         error.pointer = self.pointer
-        error.expression = self.source
+        error.expression = encodable(self.source)
         return error
 
 
@@ -178,7 +184,7 @@ def parse(
     except Exception as error:
         found = contained(error)
     found.pointer = pointer
-    found.expression = source[base : end if end >= 0 else base + limits.expression_bytes]
+    found.expression = encodable(source[base : end if end >= 0 else base + limits.expression_bytes])
     return found, end
 
 

@@ -32,35 +32,45 @@ class Closure:
         self.cost = cost
         self.column = column
 
-    def each(self, state: Evaluation, items: list[Json]) -> Iterator[Json]:
-        """Yield the result for every item, `(item)` or `(item, index)`; the whole loop is charged before it runs."""
+    def each(self, state: Evaluation, items: list[Json]) -> list[Json]:
+        """Return the results for all items, `(item)` or `(item, index)`; the loop is charged before it runs."""
         state.charge(len(items) * self.cost)
         body, slot, names = self.body, self.slot, state.locals
+        results: list[Json] = []
         if self.parameters == 1:
-            for item in items:
-                names[slot] = item
-                yield body(state)
+            for names[slot] in items:
+                results.append(body(state))
         else:
-            for index, item in enumerate(items):
-                names[slot] = item
-                names[slot + 1] = index
-                yield body(state)
+            for names[slot + 1], names[slot] in enumerate(items):
+                results.append(body(state))
+        return results
 
     def tests(self, state: Evaluation, items: list[Json], function: str) -> Iterator[bool]:
-        """Yield the results of `each`, which must be booleans.
+        """Yield the same results one by one; all are charged before, and must be booleans.
 
         Raises:
             ExpressionError: `E_TYPE`.
         """
-        for result in self.each(state, items):
+        state.charge(len(items) * self.cost)
+        body, slot, names = self.body, self.slot, state.locals
+        indexed = self.parameters > 1
+        for index, item in enumerate(items):
+            names[slot] = item
+            if indexed:
+                names[slot + 1] = index
+            result = body(state)
             if result is not True and result is not False:
-                raise ExpressionError(
-                    "E_TYPE",
-                    f"the condition of {function} must be a boolean, not {described(result)}",
-                    column=self.column,
-                    hint="compare it: x => x.name != ''",
-                )
+                raise self.not_boolean(result, function)
             yield result
+
+    def not_boolean(self, result: Json, function: str) -> ExpressionError:
+        """Return the error for a condition that gives no boolean."""
+        return ExpressionError(
+            "E_TYPE",
+            f"the condition of {function} must be a boolean, not {described(result)}",
+            column=self.column,
+            hint="compare it: x => x.name != ''",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,11 +161,16 @@ def _date_format(state: Evaluation, value: Json, pattern: Json) -> str:
     date = parse_date("date_format", value)
     state.text(4 * len(need_text("date_format", pattern)) + 32)
     state.charge(len(pattern) >> 2)
+    directives = _directives(date)
     parts: list[str] = []
     position = 0
     while (at := pattern.find("%", position)) >= 0:
         parts.append(pattern[position:at])
-        parts.append(_directive(date, pattern[at + 1 : at + 2]))
+        letter = pattern[at + 1 : at + 2]
+        if letter not in directives:
+            known = " ".join("%" + directive for directive in directives)
+            raise ExpressionError("E_DATE", f"unknown directive '%{letter}'", hint=f"the directives are {known}")
+        parts.append(directives[letter])
         position = at + 2
     if not parts:
         raise ExpressionError(
@@ -174,9 +179,9 @@ def _date_format(state: Evaluation, value: Json, pattern: Json) -> str:
     return "".join(parts) + str(pattern[position:])
 
 
-def _directive(date: datetime, letter: str) -> str:
+def _directives(date: datetime) -> dict[str, str]:
     day, month = _DAYS[date.weekday()], _MONTHS[date.month - 1]
-    directives = {
+    return {
         "Y": f"{date.year:04}",
         "y": f"{date.year % 100:02}",
         "m": f"{date.month:02}",
@@ -203,10 +208,6 @@ def _directive(date: datetime, letter: str) -> str:
         "Z": "UTC",
         "%": "%",
     }
-    if letter not in directives:
-        known = " ".join("%" + directive for directive in directives)
-        raise ExpressionError("E_DATE", f"unknown directive '%{letter}'", hint=f"the directives are {known}")
-    return directives[letter]
 
 
 def _now(state: Evaluation) -> str:

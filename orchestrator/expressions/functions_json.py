@@ -24,7 +24,7 @@ def _from_json(state: Evaluation, text: Json) -> Json:
     size = len(need_text("from_json", text))
     slots = text.count(",") + text.count("[") + 2 * text.count("{") + text.count(":")
     state.text(size + SLOT + SLOT * slots)
-    state.charge(slots >> 1)
+    state.charge(slots)
     try:
         value = json.loads(text, parse_constant=_constant, parse_int=_integer)
     except RecursionError:

@@ -42,13 +42,18 @@ def _empty(function: str) -> ExpressionError:
 
 def _map(state: Evaluation, items: Json, each: Closure) -> list[Json]:
     _slots(state, len(need_list("map", items)))
-    return list(each.each(state, items))
+    return each.each(state, items)
 
 
 def _filter(state: Evaluation, items: Json, test: Closure) -> list[Json]:
     _slots(state, len(need_list("filter", items)))
-    tests = test.tests(state, items, "filter")
-    return [item for item, passed in zip(items, tests, strict=True) if passed]
+    passed: list[Json] = []
+    for item, result in zip(items, test.each(state, items), strict=True):
+        if result is True:
+            passed.append(item)
+        elif result is not False:
+            raise test.not_boolean(result, "filter")
+    return passed
 
 
 def _find(state: Evaluation, items: Json, test: Closure) -> Json:
@@ -144,7 +149,7 @@ def _sort(state: Evaluation, items: Json, order: Json = "asc") -> list[Json]:
 
 def _sort_by(state: Evaluation, items: Json, key: Closure, order: Json = "asc") -> list[Json]:
     _slots(state, 3 * len(need_list("sort_by", items)))
-    keys = list(key.each(state, items))
+    keys = key.each(state, items)
     _keyed(state, "sort_by", keys)
     places = sorted(range(len(keys)), key=keys.__getitem__, reverse=_descending("sort_by", order))
     return [items[place] for place in places]
@@ -190,7 +195,7 @@ def _candidates(state: Evaluation, function: str, values: tuple[Json, ...]) -> l
         if len(values) != 2:
             mismatch(f"{function} with a function needs one array", values[0])
         _slots(state, len(need_list(function, values[0])))
-        items = list(values[-1].each(state, values[0]))
+        items = values[-1].each(state, values[0])
     elif len(values) == 1:
         items = need_list(function, values[0])
     if not items:

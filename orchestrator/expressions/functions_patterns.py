@@ -14,7 +14,7 @@ from orchestrator.expressions.values import mismatch
 
 _LONGEST = 512
 _LARGEST = 2_000
-# RE2 falls back from its DFA to an NFA when states do not fit its memory: 2.4 ns per instruction and character, measured.
+# Where the states of its DFA do not fit, RE2 runs an NFA: 2.4 ns per instruction and character, measured.
 _PER_UNIT = 300
 _MAX_MEMORY = 1 << 19
 _REPETITION = re.compile(r"\{([0-9]{1,4})(?:(,)([0-9]{0,4}))?\}")

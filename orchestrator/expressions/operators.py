@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import NoReturn
 
 from orchestrator.expressions.errors import ExpressionError
 from orchestrator.expressions.meter import MAX_INT, MIN_INT, SLOT, Evaluation, Json
@@ -12,6 +11,7 @@ from orchestrator.expressions.paths import Code
 from orchestrator.expressions.values import contains, described, equal
 
 _NUMBERS = (int, float)
+_SMALL = 2**31
 _ORDER: dict[str, Callable[[Json, Json], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -79,26 +79,32 @@ def calculate(state: Evaluation, symbol: str, a: Json, b: Json) -> Json:
             state.allocate(SLOT + SLOT * (len(a) + len(b)))
             state.charge((len(a) + len(b)) >> 4)
             return a + b
-    _refuse(symbol, a, b)
+    raise _refused(symbol, a, b)
 
 
-def _refuse(symbol: str, a: Json, b: Json) -> NoReturn:
+def _refused(symbol: str, a: Json, b: Json) -> ExpressionError:
     if a is None or b is None:
-        raise ExpressionError(
+        return ExpressionError(
             "E_NULL", f"'{symbol}' has null on its {'left' if a is None else 'right'}", hint="give a default: ?? 0"
         )
     hint = "turn the other into a string with string(x)" if symbol == "+" and str in (type(a), type(b)) else None
-    raise ExpressionError("E_TYPE", f"'{symbol}' does not work on {described(a)} and {described(b)}", hint=hint)
+    return ExpressionError("E_TYPE", f"'{symbol}' does not work on {described(a)} and {described(b)}", hint=hint)
 
 
 def arithmetic(first: Code, rest: list[tuple[str, Code, int]]) -> Code:
     """Return code for operators of one level, applied from the left."""
+    calls = [(symbol, code, column, _ARITHMETIC[symbol]) for symbol, code, column in rest]
 
     def run(state: Evaluation) -> Json:
         value = first(state)
-        for symbol, code, column in rest:
+        for symbol, code, column, direct in calls:
+            other = code(state)
+            # Small whole numbers are by far the most: no result of theirs can leave 64 bits.
+            if type(value) is int and type(other) is int and -_SMALL < value < _SMALL and 0 < other < _SMALL:
+                value = direct(value, other)
+                continue
             try:
-                value = calculate(state, symbol, value, code(state))
+                value = calculate(state, symbol, value, other)
             except ExpressionError as error:
                 if error.column is None:
                     error.column = column
@@ -121,11 +127,9 @@ def ordering(symbol: str, left: Code, right: Code, column: int) -> Code:
             if len(a) > 63:
                 state.charge(min(len(a), len(b)) >> 6)
             return compare(a, b)
-        try:
-            _refuse(symbol, a, b)
-        except ExpressionError as error:
-            error.column = column
-            raise
+        error = _refused(symbol, a, b)
+        error.column = column
+        raise error
 
     return run
 
@@ -134,7 +138,10 @@ def equality(left: Code, right: Code, negated: bool) -> Code:
     """Return code for `==` and `!=`."""
 
     def run(state: Evaluation) -> Json:
-        return equal(state, left(state), right(state)) is not negated
+        a, b = left(state), right(state)
+        if type(a) is str and type(b) is str and len(a) < 64:
+            return (a == b) is not negated
+        return equal(state, a, b) is not negated
 
     return run
 

@@ -122,14 +122,13 @@ def _take(state: Evaluation, value: Json, key: Json, column: int) -> tuple[bool,
         if kind is int and -len(value) <= key < len(value):
             return True, value[key]
         return False, value
-    if type(value) is dict or isinstance(value, Mapping):
-        if kind is str:
-            if len(key) > 63:
-                state.charge(len(key) >> 6)
-            try:
-                return True, value[key]
-            except KeyError:
-                pass
+    if kind is str and (type(value) is dict or isinstance(value, Mapping)):
+        if len(key) > 63:
+            state.charge(len(key) >> 6)
+        try:
+            return True, value[key]
+        except KeyError:
+            return False, value
     return False, value
 
 

@@ -12,7 +12,7 @@ from orchestrator.expressions.table import FUNCTIONS
 STEP_FIELDS = ("output", "status", "error", "errors", "attempts", "started_at", "finished_at")
 """Fields of a step record."""
 
-_SUGGESTIONS = 100_000
+_SUGGESTIONS = 20_000
 
 
 @dataclass(frozen=True, slots=True)

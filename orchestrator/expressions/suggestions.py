@@ -1,4 +1,4 @@
-""" "Did you mean": the nearest of some names, in bounded time whatever their length."""
+"""Did you mean: the nearest of some names, in bounded time whatever their length."""
 
 from __future__ import annotations
 
@@ -25,12 +25,18 @@ def suggest(name: str, candidates: Iterable[str]) -> str | None:
     if not name or len(name) > _LONGEST:
         return None
     folded = _fold(name)
+    places: dict[str, int] = {}
+    for position, character in enumerate(folded):
+        places[character] = places.get(character, 0) | 1 << position
     bound = 3 if len(folded) > 8 else 2 if len(folded) > 3 else 1
     best: tuple[int, str] | None = None
     for candidate in islice(candidates, _MOST):
         if not isinstance(candidate, str) or abs(len(candidate) - len(name)) > bound + 2 or candidate == name:
             continue
-        distance = _distance(folded, _fold(candidate), bound)
+        other = _fold(candidate)
+        if abs(len(other) - len(folded)) > bound:
+            continue
+        distance = 0 if other == folded else _distance(places, len(folded), other)
         if distance <= bound and (best is None or (distance, candidate) < best):
             best = (distance, candidate)
             bound = distance
@@ -47,30 +53,31 @@ def _fold(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "") or name
 
 
-def _distance(a: str, b: str, bound: int) -> int:
-    """Return the edit distance with transpositions, or `bound` + 1 as soon as it must be larger."""
-    if a == b:
-        return 0
-    if abs(len(a) - len(b)) > bound:
-        return bound + 1
-    # Names that share few ends cannot be near: cutting common ends makes the usual comparison a few cells.
-    start = 0
-    while start < len(a) and start < len(b) and a[start] == b[start]:
-        start += 1
-    a, b = a[start:], b[start:]
-    while a and b and a[-1] == b[-1]:
-        a, b = a[:-1], b[:-1]
-    if not a or not b:
-        return len(a) or len(b)
-    before: list[int] = []
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        older, before, row = before, row, [i]
-        for j, y in enumerate(b, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
-            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
-                cost = min(cost, older[j - 2] + 1)
-            row.append(cost)
-        if min(row) > bound:
-            return bound + 1
-    return row[-1]
+def _distance(places: dict[str, int], length: int, other: str) -> int:
+    """Return the edit distance with transpositions of neighbours, a column of the usual table in one integer.
+
+    Hyyrö, A bit-vector algorithm for computing Levenshtein and Damerau edit distances (2003): ten times as fast as
+    the table, which with 5,000 steps would block the workflow thread.
+
+    Args:
+        places: For every character of the name, the bits of its positions.
+        length: Length of the name.
+        other: What to compare it with.
+    """
+    mask, last = (1 << length) - 1, 1 << (length - 1)
+    rises, falls, diagonal, before, distance = mask, 0, 0, 0, length
+    for character in other:
+        here = places.get(character, 0)
+        swapped = ((~diagonal & here) << 1) & before
+        diagonal = ((((here & rises) + rises) ^ rises) | here | falls | swapped) & mask
+        up = falls | (~(diagonal | rises) & mask)
+        down = diagonal & rises
+        if up & last:
+            distance += 1
+        elif down & last:
+            distance -= 1
+        up, down = up << 1 | 1, down << 1
+        rises = (down | ~(diagonal | up)) & mask
+        falls = up & diagonal & mask
+        before = here
+    return distance
