@@ -281,7 +281,11 @@ async def test_the_settings_choose_the_store(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         assert isinstance(open_vectors(Settings(_env_file=None)), NoVectors)
         assert isinstance(open_vectors(Settings(_env_file=None, qdrant_path=tmp_path)), EmbeddedVectors)
-        remote = open_vectors(Settings(_env_file=None, qdrant_path=tmp_path, qdrant_url="http://127.0.0.1:9"))
+        remote = open_vectors(
+            Settings.model_validate(
+                {"qdrant_path": tmp_path, "qdrant_url": "http://127.0.0.1:9", "qdrant_api_key": "secret"}
+            )
+        )
         assert isinstance(remote, RemoteVectors)
         await remote.aclose()
 

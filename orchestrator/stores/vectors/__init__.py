@@ -1,5 +1,7 @@
 """Vectors: one port, a Qdrant server or an embedded one behind it."""
 
+import warnings
+
 from orchestrator.settings import Settings
 from orchestrator.stores.vectors.embedded import EmbeddedVectors
 from orchestrator.stores.vectors.filters import VectorFilter, parse_filter
@@ -41,7 +43,11 @@ def open_vectors(settings: Settings) -> VectorStore:
         from orchestrator.stores.vectors.remote import RemoteVectors
 
         key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-        return RemoteVectors(AsyncQdrantClient(settings.qdrant_url, api_key=key, timeout=10, check_compatibility=False))
+        with warnings.catch_warnings():
+            # A key over plain http is the operator's choice, on a private network as in compose.
+            warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+            client = AsyncQdrantClient(settings.qdrant_url, api_key=key, timeout=10, check_compatibility=False)
+        return RemoteVectors(client)
     if settings.qdrant_path:
         return EmbeddedVectors(settings.qdrant_path)
     return NoVectors()
