@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ import orjson
 import structlog
 from opentelemetry import metrics
 
+from orchestrator.agents.answers import DEEPEST_ANSWER, too_deep
 from orchestrator.execution.errors import AgentFailed, AttemptTimeout, InvalidOutput, OrchestratorError
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.stores.agent_state import AgentState
@@ -164,21 +166,30 @@ class BaseAgent(ABC):
 
     async def _classified(self, task: str, parameters: Any, context: AgentContext) -> Any:
         try:
-            result = await self.execute(task, parameters, context)
+            async with asyncio.timeout(context.timeout_seconds):
+                result = await self.execute(task, parameters, context)
         except Exception as error:
             classified = self.classify(error)
             if classified is error:
                 raise
             self.log.exception("the agent raised", task=task, execution_id=context.execution_id)
             raise classified from error
+        return self._as_json(result)
+
+    def _as_json(self, result: Any) -> Any:
         try:
-            return orjson.loads(orjson.dumps(result))
-        except TypeError as error:
+            value = orjson.loads(orjson.dumps(result))
+            if too_deep(value):
+                raise ValueError(f"it is nested deeper than {DEEPEST_ANSWER}")
+            # orjson writes NaN and infinities as null.
+            json.dumps(result, allow_nan=False, default=str)
+        except (TypeError, ValueError, RecursionError) as error:
             raise InvalidOutput(
                 f"agent '{self.agent_type}' returned what is not JSON: {error}",
-                hint="return dicts with text keys, lists, texts, numbers, booleans or None",
+                hint="return dicts with text keys, lists, texts, finite numbers, booleans or None",
                 retryable=False,
             ) from error
+        return value
 
     @property
     def _bound(self) -> AgentResources:

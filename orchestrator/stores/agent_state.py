@@ -66,5 +66,5 @@ class AgentState:
         )
 
     async def _read(self, name: str) -> str:
-        async with redis_errors():
+        async with redis_errors(self._redis):
             return str(await self._redis.hget(self._key, name) or "")

@@ -142,12 +142,12 @@ class AgentStore:
 
     async def forget_python(self, agent_type: str) -> bool:
         """Remove a Python agent's registration; returns whether there was one."""
-        async with redis_errors():
+        async with redis_errors(self._redis):
             return bool(await self._redis.hdel(self._python, agent_type))
 
     async def python_agents(self) -> dict[str, dict[str, Any]]:
         """Return the registered Python agents by type."""
-        async with redis_errors():
+        async with redis_errors(self._redis):
             found = await self._redis.hgetall(self._python)
         return {str(key): orjson.loads(value) for key, value in sorted(found.items())}
 

@@ -193,13 +193,13 @@ class CircuitBreakers:
 
     async def states(self) -> list[BreakerState]:
         """Return every circuit that was ever used, by name."""
-        async with redis_errors():
+        async with redis_errors(self._redis):
             names = await self._redis.smembers(f"{self._base}:names")
         return [await self.state(name) for name in sorted(str(name) for name in names)]
 
     async def reset(self, name: str) -> None:
         """Close a circuit and forget its failures."""
-        async with redis_errors():
+        async with redis_errors(self._redis):
             await self._redis.delete(self._keys(name)[0])
 
     async def _acquire(self, name: str, token: str, lease_seconds: float) -> None:

@@ -216,7 +216,7 @@ class VersionedStore:
 
     async def ids(self, most: int = NAMES_FOR_HINTS) -> Sequence[str]:
         """Return the ids of live documents, sorted, at most `most`."""
-        async with redis_errors():
+        async with redis_errors(self._redis):
             return [str(item) for item in await self._redis.zrange(self._ids, 0, most - 1)]
 
     async def nearest(self, document_id: str) -> str | None:
@@ -226,7 +226,7 @@ class VersionedStore:
     async def _summaries(self, after: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         while True:
             start = f"({after}" if after else "-"
-            async with redis_errors():
+            async with redis_errors(self._redis):
                 found = await self._redis.zrangebylex(self._ids, start, "+", 0, SCAN_BATCH)
                 batch = [str(item) for item in found]
                 if not batch:

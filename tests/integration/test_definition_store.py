@@ -205,6 +205,25 @@ def test_an_acknowledged_write_survives_kill_9_of_redis(tmp_path: Path) -> None:
         assert asyncio.run(read()) == "sha-1"
 
 
+async def test_a_burst_of_calls_waits_instead_of_failing(store: DefinitionStore) -> None:
+    await store.create(document("flow"), "sha-1")
+    found = await asyncio.gather(*(store.get("flow") for _ in range(1000)))
+    assert {item.version for item in found} == {1}
+
+
+async def test_a_burst_on_a_deaf_redis_fails_together_in_under_two_seconds() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(64)
+        url = f"redis://127.0.0.1:{deaf.getsockname()[1]}"
+        async with connect_redis(Settings(_env_file=None, redis_url=url)) as client:
+            began = time.monotonic()
+            calls = (DefinitionStore(client, "p").get("flow") for _ in range(300))
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert time.monotonic() - began < 2
+    assert all(isinstance(item, RedisUnavailable) for item in results)
+
+
 def every_call(store: DefinitionStore) -> list[Callable[[], Awaitable[Any]]]:
     return [
         lambda: store.create(document("flow"), "sha"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -42,8 +43,11 @@ class Echo(BaseAgent):
             return {"answer": answer, "key": context.idempotency_key}
         if task == "crash":
             raise KeyError("nothing here")
-        if task == "odd":
-            return {1, 2}
+        if task == "hang":
+            await asyncio.Event().wait()
+        if task == "depend":
+            async with self.guarded("shop"):
+                raise ConnectionError("the shop is closed")
         return {"parameters": parameters, "input": context.input, "dependencies": dict(context.dependencies)}
 
 
@@ -66,6 +70,13 @@ async def activities(model_settings: Settings) -> AsyncIterator[ModelActivities]
     yield ModelActivities(factory, providers, factory.breakers)
     await providers.aclose()
     await factory.aclose()
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 def request(agent_type: str = "sales", task: str = "qualify_lead", **fields: Any) -> InvokeModelInput:
@@ -173,10 +184,44 @@ async def test_a_python_agents_errors_are_classified(activities: ModelActivities
     error = await failure(activities, request("echo", "crash"))
     assert (error.type, error.non_retryable) == ("agent-failed", False)
     assert "KeyError" in error.message
-    error = await failure(activities, request("echo", "odd"))
-    assert (error.type, error.non_retryable) == ("invalid-output", True)
     error = await failure(activities, request("echo", "copy", output_schema=SCHEMA))
     assert (error.type, error.non_retryable) == ("invalid-output", False)
+
+
+class Odd(BaseAgent):
+    agent_type: ClassVar[str] = "odd"
+    value: Any = None
+
+    async def execute(self, task: str, parameters: Any, context: AgentContext) -> Any:
+        return self.value
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), math.nan, {"a": [math.inf]}, 2**70, "\ud800", {1: 2}, nested(70)])
+async def test_a_python_agents_result_that_is_no_json_is_refused_for_good(
+    activities: ModelActivities, value: Any
+) -> None:
+    agent = Odd()
+    agent.value = value
+    await activities._factory.register(agent)
+    error = await failure(activities, request("odd", "any"))
+    assert (error.type, error.non_retryable) == ("invalid-output", True)
+
+
+async def test_a_python_agent_that_hangs_times_out_by_itself(activities: ModelActivities) -> None:
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, start_to_close_timeout=timedelta(seconds=1))
+    with pytest.raises(ApplicationError) as caught:
+        await environment.run(activities.invoke_model, request("echo", "hang"))
+    assert caught.value.type == "timeout"
+    health = await activities._factory.health("echo")
+    assert (health.calls.failures, health.breaker.failures) == (1, 1)
+
+
+async def test_a_python_agents_dependency_has_a_circuit_of_its_own(activities: ModelActivities) -> None:
+    for _ in range(20):
+        assert (await failure(activities, request("echo", "depend"))).type == "agent-failed"
+    states = {item.name: item.state for item in await activities._factory.breakers.states()}
+    assert states["agent:echo:shop"] == "open"
 
 
 async def test_calls_show_in_the_agents_health(activities: ModelActivities, model_server: FakeModelServer) -> None:
