@@ -4,11 +4,10 @@ from orchestrator.expressions.errors import ExpressionError
 from orchestrator.expressions.expression import Expression, compile_expression, evaluate
 from orchestrator.expressions.limits import Limits
 from orchestrator.expressions.meter import Host, Json, Meter
+from orchestrator.expressions.parts import SecretRef, SecretSlot
 from orchestrator.expressions.references import Reference, check_references
 from orchestrator.expressions.suggestions import suggest
 from orchestrator.expressions.template import (
-    SecretRef,
-    SecretSlot,
     Template,
     collect_template_errors,
     compile_template,

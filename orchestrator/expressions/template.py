@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Mapping
 
 from orchestrator.expressions.errors import ExpressionError
 from orchestrator.expressions.expression import Expression, contained, parse
 from orchestrator.expressions.limits import DEFAULT_LIMITS, Limits
-from orchestrator.expressions.meter import SLOT, Evaluation, Host, Json, Meter, too_deep
+from orchestrator.expressions.meter import Evaluation, Host, Json, Meter, too_deep
+from orchestrator.expressions.parts import (
+    Part,
+    SecretSlot,
+    Slots,
+    list_part,
+    mixed_part,
+    object_part,
+    secret_part,
+    whole_part,
+)
 from orchestrator.expressions.references import Reference
-from orchestrator.expressions.values import to_text
 
 _LITERAL = "$literal"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretRef:
-    """A secret by name; only the activity knows its value."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class SecretSlot:
-    """A string of a rendered value that the activity has to fill.
-
-    Attributes:
-        pointer: JSON pointer of the string inside the rendered value, where null stands for it.
-        parts: What to join.
-    """
-
-    pointer: str
-    parts: tuple[str | SecretRef, ...]
-
-
-_Slots: TypeAlias = list[SecretSlot] | None
-_Part: TypeAlias = Callable[[Evaluation, _Slots], Json]
 
 
 class Template:
@@ -53,7 +36,7 @@ class Template:
 
     def __init__(
         self,
-        part: _Part,
+        part: Part,
         pointer: str,
         limits: Limits,
         references: tuple[Reference, ...],
@@ -108,7 +91,7 @@ class Template:
     def _render(
         self,
         context: Mapping[str, Json],
-        slots: _Slots,
+        slots: Slots,
         host: Host | None,
         meter: Meter | None,
         limits: Limits | None,
@@ -141,7 +124,7 @@ class _Builder:
         self.unwrapped = False
         self.has_secrets = False
 
-    def value(self, value: Json, pointer: str, place: str, depth: int) -> _Part | None:
+    def value(self, value: Json, pointer: str, place: str, depth: int) -> Part | None:
         """Return the compiled value, or `None` for a literal.
 
         Args:
@@ -161,16 +144,16 @@ class _Builder:
             return None
         if isinstance(value, list):
             items = [self.value(item, f"{pointer}/{i}", f"{place}/{i}", depth + 1) for i, item in enumerate(value)]
-            return None if all(item is None for item in items) else _list_part(value, items)
+            return None if all(item is None for item in items) else list_part(value, items)
         if _LITERAL in value:
             return self._literal(value, pointer)
         fields = {
             key: self.value(item, f"{pointer}/{_escape(key)}", f"{place}/{_escape(key)}", depth + 1)
             for key, item in value.items()
         }
-        return None if all(part is None for part in fields.values()) else _object_part(value, fields)
+        return None if all(part is None for part in fields.values()) else object_part(value, fields)
 
-    def _literal(self, value: dict[str, Json], pointer: str) -> _Part | None:
+    def _literal(self, value: dict[str, Json], pointer: str) -> Part | None:
         if len(value) > 1:
             error = ExpressionError(
                 "E_SYNTAX", "'$literal' stands alone in its object", pointer, hint="put the other fields inside it"
@@ -181,7 +164,7 @@ class _Builder:
         content = value[_LITERAL]
         return lambda state, slots: content
 
-    def _string(self, text: str, pointer: str, place: str, depth: int) -> _Part | None:
+    def _string(self, text: str, pointer: str, place: str, depth: int) -> Part | None:
         self._bytes += len(text.encode("utf-8", "surrogatepass"))
         if self._bytes > self._limits.template_bytes:
             if not any(error.code == "E_LIMIT" and error.expression is None for error in self.errors):
@@ -206,73 +189,10 @@ class _Builder:
         expressions = [piece for piece in pieces if isinstance(piece, Expression)]
         if any(piece.secret is not None for piece in expressions):
             self.has_secrets = True
-            return _secret_part(pieces, place, pointer)
+            return secret_part(pieces, place, pointer)
         if len(pieces) == 1 and expressions:
-            return _whole_part(expressions[0], depth)
-        return _mixed_part(pieces)
-
-
-def _whole_part(expression: Expression, depth: int) -> _Part:
-    return lambda state, slots: expression.run(state, depth)
-
-
-def _shown(state: Evaluation, expression: Expression) -> str:
-    value = expression.run(state, 0)
-    try:
-        return to_text(state, value)
-    except ExpressionError as error:
-        if error.code == "E_NULL":
-            error.message, error.hint = "null cannot stand in text", "give a default: ?? ''"
-        expression.locate(error)
-        raise
-
-
-def _mixed_part(pieces: list[str | Expression]) -> _Part:
-    def render(state: Evaluation, slots: _Slots) -> Json:
-        texts = [piece if isinstance(piece, str) else _shown(state, piece) for piece in pieces]
-        state.text(sum(map(len, texts)))
-        return "".join(texts)
-
-    return render
-
-
-def _secret_part(pieces: list[str | Expression], place: str, pointer: str) -> _Part:
-    def render(state: Evaluation, slots: _Slots) -> Json:
-        if slots is None:
-            hint = "secrets stand only in auth, headers, query, and tool or MCP credentials"
-            raise ExpressionError("E_NAME", "secrets cannot be read here", pointer, hint=hint)
-        parts: list[str | SecretRef] = []
-        for piece in pieces:
-            if isinstance(piece, Expression) and piece.secret is not None:
-                parts.append(SecretRef(piece.secret))
-            else:
-                text = piece if isinstance(piece, str) else _shown(state, piece)
-                state.text(len(text))
-                parts.append(text)
-        slots.append(SecretSlot(place, tuple(part for part in parts if part != "")))
-        return None
-
-    return render
-
-
-def _list_part(value: list[Json], items: list[_Part | None]) -> _Part:
-    pairs = list(zip(value, items, strict=True))
-
-    def render(state: Evaluation, slots: _Slots) -> Json:
-        state.allocate(SLOT + SLOT * len(pairs))
-        return [item if part is None else part(state, slots) for item, part in pairs]
-
-    return render
-
-
-def _object_part(value: dict[str, Json], fields: dict[str, _Part | None]) -> _Part:
-    triples = [(key, value[key], part) for key, part in fields.items()]
-
-    def render(state: Evaluation, slots: _Slots) -> Json:
-        state.allocate(SLOT + 2 * SLOT * len(triples))
-        return {key: item if part is None else part(state, slots) for key, item, part in triples}
-
-    return render
+            return whole_part(expressions[0], depth)
+        return mixed_part(pieces)
 
 
 def _escape(key: str) -> str:

@@ -56,36 +56,36 @@ def tokenize(source: str, start: int = 0, base: int = 0, closing: bool = False) 
         ExpressionError: `E_SYNTAX`.
     """
     tokens: list[Token] = []
-    match, shift = _TOKEN.match, 1 - base
+    match, new, shift = _TOKEN.match, tuple.__new__, 1 - base
     depth, position = 0, start
-    while True:
-        found = match(source, position)
-        if found is None:
-            raise _unreadable(source, position, base)
-        kind = found.lastgroup
-        at, position = found.span(kind)  # type: ignore[arg-type]
+    while found := match(source, position):
+        kind = found.lastgroup or "end"
+        at, position = found.span(kind)
+        value: Json = source[at:position]
+        column = at + shift
         if kind == "name":
-            word = found[kind]
-            tokens.append(Token(_WORDS.get(word, kind), word, at + shift))
+            kind = _WORDS.get(value, kind)
         elif kind == "op":
-            symbol = found[kind]
-            if symbol == "{":
+            kind = _SYMBOLS.get(value, value)
+            if value == "{":
                 depth += 1
-            elif symbol == "}":
+            elif value == "}":
                 if depth == 0 and closing and source.startswith("}", position):
-                    tokens.append(Token("end", None, at + shift))
+                    tokens.append(Token("end", None, column))
                     return tokens, position + 1
                 depth -= 1
-            tokens.append(Token(_SYMBOLS.get(symbol, symbol), symbol, at + shift))
         elif kind == "text":
-            tokens.append(Token(kind, _text(found[kind], at + shift), at + shift))
+            value = _text(value, column)
         elif kind == "number":
-            tokens.append(Token(kind, _number(found[kind], at + shift), at + shift))
+            value = _number(value, column)
         else:
             if closing:
                 raise ExpressionError("E_SYNTAX", "'{{' is never closed", column=1, hint="end the expression with '}}'")
-            tokens.append(Token("end", None, at + shift))
+            tokens.append(Token("end", None, column))
             return tokens, at
+        # A third of the time of Token(…), which would be a third of the time of the tokenizer.
+        tokens.append(new(Token, (kind, value, column)))
+    raise _unreadable(source, position, base)
 
 
 def _number(literal: str, column: int) -> int | float:
