@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from pydantic import BaseModel
+from dataclasses import dataclass, field
+from typing import Any
 
 from orchestrator.definition.compiled import RetryRule, TimeoutRule
-from orchestrator.execution.messages import StepResult
+from orchestrator.execution.messages import StartExecution, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +15,9 @@ class ScheduleActivity:
 
     activity_id: str
     activity: str
-    argument: BaseModel
-    result_type: type[StepResult]
+    arguments: tuple[Any, ...]
+    result_type: type[StepResult] | None
+    """None: a foreign activity, whose result is the step's as it is and whose attempts Temporal counts."""
     retry: RetryRule
     timeouts: TimeoutRule
     summary: str
@@ -48,4 +48,41 @@ class CancelTimer:
     timer_id: str
 
 
-Command = ScheduleActivity | CancelActivity | StartTimer | CancelTimer
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Start a child execution; answer with `ChildStarted`, then, if awaited, with its end."""
+
+    child_id: str
+    start: StartExecution
+    summary: str
+    awaited: bool
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelChild:
+    """Ask an awaited child to end; its end is still reported."""
+
+    child_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalChild:
+    """Pause or resume a child."""
+
+    child_id: str
+    signal: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseChild:
+    """The execution ends: deal with a child that is not awaited (`cancel` or `terminate`)."""
+
+    child_id: str
+    policy: str
+
+
+Command = (
+    ScheduleActivity | CancelActivity | StartTimer | CancelTimer | StartChild | CancelChild | SignalChild | CloseChild
+)

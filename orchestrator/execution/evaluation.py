@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.execution.clock import iso
+from orchestrator.execution.context import context_of
 from orchestrator.execution.messages import ErrorInfo
-from orchestrator.execution.state import ExecutionState
-from orchestrator.execution.views import StepsContext, error_context
+from orchestrator.execution.state import ExecutionState, ScopeState
 from orchestrator.expressions import Expression, ExpressionError, Meter, Template
 
 WORK_PER_ACTIVATION = 1_000_000
@@ -29,25 +29,16 @@ class Evaluator:
         self._uuid = uuid
         self._now = ""
         self._meter = Meter()
-        self._context: dict[str, Any] = {}
+        self._contexts: dict[str, dict[str, Any]] = {}
 
     def at(self, now: datetime) -> None:
         """Set the time of the present event, and let expressions see the state as it now is."""
         self._now = iso(now)
-        state = self._state
-        self._context = {
-            "input": state.input,
-            "vars": state.vars,
-            "steps": StepsContext(state.scopes[""]),
-            "run": {
-                "id": state.execution_id,
-                "workflow_id": state.workflow_id,
-                "version": state.workflow_version,
-                "attempt": state.lineage.attempt,
-                "started_at": state.started_at,
-                "error": error_context(state.error),
-            },
-        }
+        self.forget()
+
+    def forget(self) -> None:
+        """Let expressions see variables, and names of scopes, as they now are."""
+        self._contexts.clear()
 
     def new_activation(self) -> None:
         """Start a new budget of work units."""
@@ -66,28 +57,41 @@ class Evaluator:
         """Return a fresh id, the same on every replay (the expression host's `uuid()`)."""
         return self._uuid()
 
-    def render(self, template: Template, **names: Any) -> Any:
-        """Return the template's value; `names` are seen beside the common ones.
+    def render(self, template: Template, scope: ScopeState, **names: Any) -> Any:
+        """Return the template's value in a scope; `names` are seen beside the scope's own.
 
         Raises:
             ExpressionError: an expression failed.
         """
-        context = {**self._context, **names} if names else self._context
-        return template.render(context, host=self, meter=self._meter)
+        return template.render(self._context(scope, names), host=self, meter=self._meter)
 
-    def condition(self, condition: Expression | bool | None) -> bool:
-        """Return whether a condition holds; an absent one does.
+    def value(self, expression: Expression, scope: ScopeState, **names: Any) -> Any:
+        """Return a bare expression's value in a scope.
+
+        Raises:
+            ExpressionError: it failed.
+        """
+        return expression.evaluate(self._context(scope, names), host=self, meter=self._meter)
+
+    def condition(self, condition: Expression | bool | None, scope: ScopeState, **names: Any) -> bool:
+        """Return whether a condition holds in a scope; an absent one does.
 
         Raises:
             ExpressionError: it failed, or gave no boolean.
         """
         if isinstance(condition, Expression):
-            return condition.evaluate_condition(self._context, host=self, meter=self._meter)
+            return condition.evaluate_condition(self._context(scope, names), host=self, meter=self._meter)
         return condition is not False
 
+    def _context(self, scope: ScopeState, names: dict[str, Any]) -> dict[str, Any]:
+        context = self._contexts.get(scope.scope_id)
+        if context is None:
+            context = self._contexts[scope.scope_id] = context_of(self._state, scope)
+        return {**context, **names} if names else context
 
-def expression_failure(error: ExpressionError, step_path: str | None) -> ErrorInfo:
+
+def expression_failure(error: ExpressionError, path: str | None) -> ErrorInfo:
     """Return the error of a step, or of the document's `output`, whose expression failed."""
-    where = f"step '{step_path}'" if step_path else "the document"
+    where = f"step '{path}'" if path else "the document"
     message = f"{where}, {error.pointer}: {error.message}"
-    return ErrorInfo(type=error.code, message=message, step=step_path, details=error.to_dict())
+    return ErrorInfo(type=error.code, message=message, step=path, details=error.to_dict())

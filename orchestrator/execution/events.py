@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
-from orchestrator.execution.messages import ErrorInfo, StepResult
+from orchestrator.execution.messages import ErrorInfo, ExecutionView, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,61 @@ class ActivityFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildStarted:
+    """A child execution runs."""
+
+    child_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCompleted:
+    """A child execution completed."""
+
+    child_id: str
+    view: ExecutionView
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFailed:
+    """A child execution could not start, or ended otherwise than completed."""
+
+    child_id: str
+    error: ErrorInfo
+    cancelled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     """A timer ended."""
 
     timer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived:
+    """A message for a `wait_for_signal` step."""
+
+    name: str
+    payload: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalGiven:
+    """Somebody decided an approval; `form` was checked before."""
+
+    path: str
+    decision: Literal["approved", "rejected"]
+    by: str
+    form: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedStepRepaired:
+    """An operator brings a parked step on."""
+
+    path: str
+    action: Literal["retry", "skip", "set_output"]
+    output: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +112,18 @@ class CancelRequested:
     reason: str = ""
 
 
-Event = Started | ActivityCompleted | ActivityFailed | TimerFired | PauseRequested | ResumeRequested | CancelRequested
+Event = (
+    Started
+    | ActivityCompleted
+    | ActivityFailed
+    | ChildStarted
+    | ChildCompleted
+    | ChildFailed
+    | TimerFired
+    | SignalReceived
+    | ApprovalGiven
+    | ParkedStepRepaired
+    | PauseRequested
+    | ResumeRequested
+    | CancelRequested
+)

@@ -61,7 +61,11 @@ class Tally:
 
 
 class Joins:
-    """The tallies of one scope."""
+    """The tallies of one scope.
+
+    Attributes:
+        open: how many of its steps are not terminal.
+    """
 
     def __init__(self, scope: CompiledScope, state: ScopeState) -> None:
         self._scope = scope
@@ -71,6 +75,7 @@ class Joins:
         for step_id, record in state.steps.items():
             if record.terminal:
                 self._count(step_id, record.state)
+        self.open = sum(not record.terminal for record in state.steps.values())
 
     def verdict(self, step_id: str) -> Verdict:
         """Say whether a pending step waits, runs or is skipped."""
@@ -78,6 +83,7 @@ class Joins:
 
     def ended(self, step_id: str, state: StepState) -> tuple[str, ...]:
         """Take note of a step's end; return the steps that it concerns, in definition order."""
+        self.open -= 1
         self._count(step_id, state)
         return self._scope.dependents[step_id]
 

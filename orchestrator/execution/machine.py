@@ -6,29 +6,42 @@ a simulator, a test) feeds it events and carries out its commands.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
-from orchestrator.definition.compiled import CompiledDefinition, CompiledStep
-from orchestrator.definition.models import Transform, Wait
+from orchestrator.definition.compiled import CompiledDefinition
+from orchestrator.definition.models import (
+    Approval,
+    Assign,
+    ChildWorkflow,
+    Fail,
+    Finish,
+    Transform,
+    Wait,
+    WaitForSignal,
+)
 from orchestrator.execution import events as ev
-from orchestrator.execution.clock import iso
-from orchestrator.execution.commands import CancelActivity, CancelTimer, Command, ScheduleActivity, StartTimer
+from orchestrator.execution.blocks import Blocks
+from orchestrator.execution.children import Children
+from orchestrator.execution.clock import iso, parse_iso
+from orchestrator.execution.commands import Command, ScheduleActivity, StartTimer
+from orchestrator.execution.ending import CLEANUP_TIMER, DEADLINE_TIMER, Ending
+from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors import OrchestratorError
-from orchestrator.execution.evaluation import Evaluator, expression_failure
-from orchestrator.execution.joins import Joins
-from orchestrator.execution.messages import ErrorInfo, StartExecution, StepCall, StepResult
+from orchestrator.execution.evaluation import expression_failure
+from orchestrator.execution.messages import ErrorInfo, StartExecution, StepCall
 from orchestrator.execution.paths import activity_id
-from orchestrator.execution.requests import OUTPUT_CHECK, build_request, output_check
-from orchestrator.execution.state import ExecutionState, ScopeState, StepRecord, StepState
-from orchestrator.execution.waits import wait_seconds
+from orchestrator.execution.requests import OUTPUT_CHECK, build_request
+from orchestrator.execution.state import ROOT, ExecutionState, ScopeState, StepRecord
+from orchestrator.execution.steps import StepEnds
+from orchestrator.execution.waiting import Waits
 from orchestrator.expressions import ExpressionError
 
-DEADLINE_TIMER = "~deadline"
 YIELD_TIMER = "~yield"
-Outcome = Literal["completed", "failed", "cancelled"]
+_WAITS = (Wait, WaitForSignal, Approval)
+_BEGINNING = ("running", "cleaning")
+"""Phases in which steps begin."""
 
 
 def new_state(
@@ -43,7 +56,9 @@ def new_state(
         input=start.input,
         vars=dict(definition.head.vars),
         lineage=start.lineage,
-        scopes={"": ScopeState("", steps)},
+        depth=start.depth,
+        holds=dict(start.holds),
+        scopes={ROOT: ScopeState(ROOT, "", "root", "", None, steps)},
     )
 
 
@@ -59,16 +74,13 @@ class Machine:
     def __init__(self, definition: CompiledDefinition, state: ExecutionState, uuid: Callable[[], str]) -> None:
         self.state = state
         self._definition = definition
-        self._scope = definition.root
-        self._records = state.scopes[""].steps
-        self._joins = Joins(self._scope, state.scopes[""])
-        self._ready = deque(state.ready)
-        self._queued = set(state.ready)
-        self._in_flight = {record.activity_id: key for key, record in self._records.items() if record.activity_id}
-        self._open = sum(not record.terminal for record in self._records.values())
-        self._evaluator = Evaluator(state, uuid)
-        self._now = datetime.min.replace(tzinfo=UTC)
-        self._commands: list[Command] = []
+        self._engine = Engine(definition, state, uuid)
+        self._engine.listener = self
+        self._ends = StepEnds(self._engine)
+        self._blocks = Blocks(self._engine, self._ends)
+        self._waits = Waits(self._engine, self._ends)
+        self._children = Children(self._engine, self._ends)
+        self._ending = Ending(self._engine)
         self._yielding = False
 
     @property
@@ -76,9 +88,14 @@ class Machine:
         """Whether the outcome is final and nothing is in flight."""
         return self.state.phase == "closed"
 
+    @property
+    def busy(self) -> bool:
+        """Whether an activity or an awaited child is in flight."""
+        return bool(self._engine.in_flight) or self.state.phase == "closing"
+
     def new_activation(self) -> None:
         """Start a new budget of expression work; the driver says when (once for each workflow task)."""
-        self._evaluator.new_activation()
+        self._engine.evaluator.new_activation()
 
     def apply(self, event: ev.Event, now: datetime) -> list[Command]:
         """Move the state by one event.
@@ -90,18 +107,41 @@ class Machine:
         Returns:
             What the driver has to do, in order.
         """
-        self._now = now
-        self._commands = []
+        engine = self._engine
+        engine.now, engine.commands = now, []
         if not self.closed:
-            self._evaluator.at(now)
+            engine.evaluator.at(now)
             self._take(event)
             self._advance()
-        return self._commands
+        return engine.commands
+
+    def resume_timers(self, now: datetime) -> list[Command]:
+        """Return the commands that arm the timers of a carried state again."""
+        commands: list[Command] = [
+            StartTimer(timer_id, max((parse_iso(timer.due_at) - now).total_seconds(), 0.001), timer.kind)
+            for timer_id, timer in self.state.timers.items()
+            if timer_id not in self.state.fired
+        ]
+        return commands
 
     def snapshot(self) -> ExecutionState:
         """Return the state with its queue written back, ready to be carried."""
-        self.state.ready = list(self._ready)
+        self.state.ready = list(self._engine.ready)
         return self.state
+
+    def refusal(self, path: str, decision: str, by: str) -> str | None:
+        """Say why an approval's decision cannot be taken now; None when it can."""
+        return self._waits.refusal(path, decision, by)
+
+    def parked(self, path: str) -> bool:
+        """Whether the step at a path waits for an operator."""
+        place = self._engine.find(path)
+        return place is not None and place.record.awaits == "operator"
+
+    def form_schema(self, path: str) -> dict[str, Any] | bool | None:
+        """Return the schema of an open approval's form."""
+        place = self._engine.find(path)
+        return place.step.model.form_schema if place and isinstance(place.step.model, Approval) else None
 
     # --- events ---------------------------------------------------------------------------------------------------
 
@@ -109,163 +149,225 @@ class Machine:
         match event:
             case ev.Started():
                 self._start()
-            case ev.ActivityCompleted(identifier, result):
-                self._activity_completed(identifier, result)
+            case ev.ActivityCompleted():
+                self._activity_completed(event)
             case ev.ActivityFailed():
                 self._activity_failed(event)
+            case ev.ChildStarted(child_id):
+                self._of(child_id, lambda place: self._children.started(place, child_id))
+            case ev.ChildCompleted(child_id) | ev.ChildFailed(child_id):
+                self._of(child_id, lambda place: self._children.ended(place, event))
             case ev.TimerFired(timer_id):
                 self._timer_fired(timer_id)
+            case ev.SignalReceived(name, payload):
+                self._guarded(None, lambda: self._waits.signal(name, payload))
+            case ev.ApprovalGiven():
+                self._waits.approve(event)
+            case ev.ParkedStepRepaired(path, action, output):
+                self._ends.repair(path, action, output)
             case ev.PauseRequested(holder, reason):
-                self.state.holds[holder] = reason
+                self._pause(holder, reason)
             case ev.ResumeRequested(holder):
                 self._resume(holder)
             case ev.CancelRequested(reason):
-                message = f"the execution was cancelled: {reason}" if reason else "the execution was cancelled"
-                self._end("cancelled", ErrorInfo(type="cancelled", message=message))
+                self._cancel(reason)
 
     def _start(self) -> None:
-        self.state.started_at = iso(self._now)
-        self._evaluator.at(self._now)
+        self.state.started_at = iso(self._engine.now)
+        self._engine.evaluator.forget()
         timeouts = self._definition.head.timeouts
         if timeouts and timeouts.execution_seconds:
-            self.state.deadline_at = iso(self._now + timedelta(seconds=timeouts.execution_seconds))
-            self._commands.append(StartTimer(DEADLINE_TIMER, timeouts.execution_seconds, "execution deadline"))
-        self._consider(self._scope.steps)
+            self._ending.start_deadline(timeouts.execution_seconds)
+        root = self._engine.runs[ROOT]
+        self._engine.consider(root, root.compiled.steps)
 
-    def _activity_completed(self, identifier: str, result: StepResult) -> None:
-        if identifier == OUTPUT_CHECK:
-            self._close("completed")
+    def _of(self, identifier: str, act: Callable[[Place], None]) -> None:
+        place = self._engine.place(*self._engine.in_flight[identifier])
+        self._guarded(place, lambda: act(place))
+
+    def _activity_completed(self, event: ev.ActivityCompleted) -> None:
+        if event.activity_id == OUTPUT_CHECK:
+            self._ending.output_checked(event.result, None, cancelled=False)
             return
-        step_id = self._in_flight.pop(identifier)
-        record = self._records[step_id]
-        record.activity_id = None
-        record.attempts = result.attempts
-        self._complete(step_id, result.output)
+        place = self._landed(event.activity_id)
+        if isinstance(place.step.model, WaitForSignal):
+            self._waits.signal_checked(place, valid=True)
+            return
+        place.record.attempts = event.result.attempts
+        self._ends.complete(place, event.result.output)
 
     def _activity_failed(self, event: ev.ActivityFailed) -> None:
         if event.activity_id == OUTPUT_CHECK:
-            self.state.error, self.state.output = event.error, None
-            self._close("cancelled" if event.cancelled else "failed")
+            self._ending.output_checked(None, event.error, cancelled=event.cancelled)
             return
-        step_id = self._in_flight.pop(event.activity_id)
-        record = self._records[step_id]
-        record.activity_id = None
-        record.attempts = max(record.attempts, event.attempts)
-        if event.cancelled or self.state.phase == "ending":
-            record.error = event.error.model_copy(update={"step": step_id, "outcome_unknown": True})
-            self._settle(step_id, "cancelled")
+        place = self._landed(event.activity_id)
+        record = place.record
+        if record.cancelling:
+            record.attempts = max(record.attempts, event.attempts)
+            record.error = event.error.model_copy(update={"step": place.path, "outcome_unknown": True})
+            self._engine.settle(place, "cancelled")
+        elif isinstance(place.step.model, WaitForSignal) and event.error.type == "invalid-output":
+            self._guarded(place, lambda: self._waits.signal_checked(place, valid=False))
         else:
-            self._fail(step_id, event.error.model_copy(update={"step": step_id}))
+            record.attempts = max(record.attempts, event.attempts)
+            self._ends.fail(place, event.error.model_copy(update={"step": place.path}))
+
+    def _landed(self, identifier: str) -> Place:
+        place = self._engine.place(*self._engine.in_flight.pop(identifier))
+        place.record.activity_id = None
+        return place
 
     def _timer_fired(self, timer_id: str) -> None:
         if timer_id == YIELD_TIMER:
             self._yielding = False
         elif timer_id == DEADLINE_TIMER:
-            message = (
-                f"the execution did not end by its deadline, {self.state.deadline_at} (timeouts.execution_seconds)"
-            )
-            self._end("failed", ErrorInfo(type="execution-timeout", message=message))
+            self._ending.deadline()
+        elif timer_id == CLEANUP_TIMER:
+            self._ending.cleanup_late()
+        elif timer_id not in self.state.timers:
+            return
         elif self.state.holds:
             self.state.fired.append(timer_id)
         else:
-            self._wait_over(timer_id)
+            self._judge_timer(timer_id)
 
-    def _wait_over(self, step_id: str) -> None:
-        record = self._records[step_id]
-        if record.due_at is not None:
-            record.due_at = None
-            self._complete(step_id, None)
+    def _judge_timer(self, timer_id: str) -> None:
+        timer = self.state.timers.pop(timer_id)
+        place = self._engine.place(timer.scope_id, timer.step_id)
+        if timer.kind == "retry":
+            place.record.retried += 1
+            place.record.epoch += 1
+            place.record.state = "pending"
+            self._engine.queue(place.run, place.step.step_id)
+        elif timer.kind == "block":
+            self._block_late(place)
+        elif timer.kind == "delay":
+            self._guarded(place, lambda: self._blocks.delay_over(place))
+        else:
+            self._guarded(place, lambda: self._waits.timer_fired(place, timer.kind))
+
+    def _block_late(self, place: Place) -> None:
+        """A block's schedule-to-close passed: its scopes end, then it fails with `timeout`."""
+        seconds = place.step.timeouts.schedule_to_close
+        message = f"step '{place.path}': its schedule_to_close_seconds = {seconds:g} passed"
+        error = ErrorInfo(type="timeout", message=message, step=place.path, details={"kind": "schedule_to_close"})
+        if not place.record.scopes:
+            self._ends.fail(place, error)
+            return
+        place.record.error = error
+        for scope_id in list(place.record.scopes):
+            self._engine.end_scope(self._engine.runs[scope_id], error)
+
+    def _pause(self, holder: str, reason: str) -> None:
+        if not self.state.holds:
+            self._children.pass_on("pause", "its parent is paused")
+        self.state.holds[holder] = reason
 
     def _resume(self, holder: str) -> None:
-        self.state.holds.pop(holder, None)
-        if self.state.holds:
+        if self.state.holds.pop(holder, None) is None or self.state.holds:
             return
+        self._children.pass_on("resume")
         fired, self.state.fired = self.state.fired, []
         for timer_id in fired:
-            self._wait_over(timer_id)
+            if timer_id in self.state.timers:
+                self._judge_timer(timer_id)
+
+    def _cancel(self, reason: str) -> None:
+        message = f"the execution was cancelled: {reason}" if reason else "the execution was cancelled"
+        self._ending.end("cancelled", ErrorInfo(type="cancelled", message=message))
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def _consider(self, step_ids: Any) -> None:
-        """Queue the pending steps whose join is met; skip those whose join cannot be, and so on down the graph."""
-        pending = deque(step_ids)
-        while pending:
-            step_id = pending.popleft()
-            if self._records[step_id].state != "pending" or step_id in self._queued:
-                continue
-            verdict = self._joins.verdict(step_id)
-            if verdict == "run":
-                self._queued.add(step_id)
-                self._ready.append(step_id)
-            elif verdict == "skip":
-                pending.extend(self._mark(step_id, "skipped"))
-
-    def _mark(self, step_id: str, state: StepState) -> tuple[str, ...]:
-        record = self._records[step_id]
-        record.state = state
-        record.finished_at = iso(self._now)
-        self._open -= 1
-        return self._joins.ended(step_id, state)
-
-    def _settle(self, step_id: str, state: StepState) -> None:
-        dependents = self._mark(step_id, state)
-        if self.state.phase == "running":
-            self._consider(dependents)
-
     def _advance(self) -> None:
-        """Start what is ready, as far as pauses, the cap and the activation's budget allow; then see if all is over."""
-        while self._ready and self.state.phase == "running" and not self.state.holds and not self._yielding:
-            if self._evaluator.exhausted:
+        """Start what is ready, as far as pauses, the cap and the activation's budget allow."""
+        engine = self._engine
+        while engine.ready and self.state.phase in _BEGINNING and not self.state.holds and not self._yielding:
+            if engine.evaluator.exhausted:
                 self._yielding = True
-                self._commands.append(StartTimer(YIELD_TIMER, 0.001, "yield"))
+                engine.commands.append(StartTimer(YIELD_TIMER, 0.001, "yield"))
                 return
-            if len(self._in_flight) >= self._definition.max_parallel:
+            if len(engine.in_flight) >= self._definition.max_parallel:
                 return
-            self._begin(self._ready.popleft())
-        if self.state.phase == "ending" and not self._in_flight:
-            self._close(self.state.outcome or "failed")
-        elif self.state.phase == "running" and not self._open:
-            self._conclude()
+            scope_id, step_id = engine.ready.popleft()
+            if scope_id in engine.runs and engine.runs[scope_id].state.steps[step_id].state == "pending":
+                self._begin(engine.place(scope_id, step_id))
 
-    def _begin(self, step_id: str) -> None:
-        step, record = self._scope.steps[step_id], self._records[step_id]
+    def _begin(self, place: Place) -> None:
+        place.run.queued.discard(place.step.step_id)
+        self._guarded(place, lambda: self._begin_step(place))
+
+    def _guarded(self, place: Place | None, act: Callable[[], None]) -> None:
+        """Run a part of a step; what goes wrong in it fails the step, never the workflow task."""
         try:
-            if not self._evaluator.condition(step.when):
-                self._settle(step_id, "skipped")
-                return
-            record.state = "running"
-            record.started_at = iso(self._now)
-            self._run(step, record, {name: self._evaluator.render(field) for name, field in step.inputs.items()})
+            act()
         except ExpressionError as error:
-            self._fail(step_id, expression_failure(error, step_id))
+            if place is None:
+                return
+            self._ends.fail(place, expression_failure(error, place.path))
         except OrchestratorError as error:
-            self._fail(step_id, ErrorInfo(type=error.code, message=error.message, step=step_id, details=error.details))
+            if place is None:
+                return
+            self._ends.fail(
+                place, ErrorInfo(type=error.code, message=error.message, step=place.path, details=error.details)
+            )
 
-    def _run(self, step: CompiledStep, record: StepRecord, fields: dict[str, Any]) -> None:
-        if isinstance(step.model, Transform):
-            self._complete(step.step_id, fields.get("value"))
-        elif isinstance(step.model, Wait):
-            self._wait(step, record, wait_seconds(step.step_id, fields, self._now))
-        else:
-            self._schedule(step, record, fields)
-
-    def _wait(self, step: CompiledStep, record: StepRecord, seconds: float) -> None:
-        if seconds <= 0:
-            self._complete(step.step_id, None)
+    def _begin_step(self, place: Place) -> None:
+        step, record, evaluator = place.step, place.record, self._engine.evaluator
+        if not record.retried and not evaluator.condition(step.when, place.run.state):
+            self._engine.settle(place, "skipped")
             return
-        record.due_at = iso(self._now + timedelta(seconds=seconds))
-        self._commands.append(StartTimer(step.step_id, seconds, step.model.label))
+        record.state = "running"
+        record.started_at = record.started_at or iso(self._engine.now)
+        record.error = None
+        fields = {name: evaluator.render(field, place.run.state) for name, field in step.inputs.items()}
+        if step.is_block:
+            self._begin_block(place, fields)
+        else:
+            self._begin_leaf(place, fields)
 
-    def _schedule(self, step: CompiledStep, record: StepRecord, fields: dict[str, Any]) -> None:
-        dependencies = {name: self._records[name].output for name in step.listed}
-        request = build_request(step, self._call(step), fields, self.state.input, dependencies)
-        record.activity_id = activity_id(step.step_id)
-        self._in_flight[record.activity_id] = step.step_id
-        self._commands.append(
+    def _begin_block(self, place: Place, fields: dict[str, Any]) -> None:
+        own = place.step.model.timeouts
+        if own is not None and own.schedule_to_close_seconds and f"{place.path}~block" not in self.state.timers:
+            self._engine.start_timer(
+                "block", place, own.schedule_to_close_seconds, f"{place.step.model.label}: time-out"
+            )
+        self._blocks.begin(place, fields)
+
+    def _begin_leaf(self, place: Place, fields: dict[str, Any]) -> None:
+        model = place.step.model
+        if isinstance(model, Transform):
+            self._ends.complete(place, fields.get("value"))
+        elif isinstance(model, Assign):
+            self._ends.assign(place, fields["values"])
+            self._ends.complete(place, fields["values"])
+        elif isinstance(model, Fail):
+            details = fields.get("details", {})
+            shown = details if isinstance(details, dict) else {"value": details}
+            message = str(fields.get("message", model.message))
+            self._ends.fail(place, ErrorInfo(type=model.error_type, message=message, step=place.path, details=shown))
+        elif isinstance(model, Finish):
+            self._ends.complete(place, fields.get("value"))
+            self._ending.finish(place.record.output)
+        elif isinstance(model, ChildWorkflow):
+            self._children.begin(place, model, fields)
+        elif isinstance(model, _WAITS):
+            self._waits.begin(place, fields)
+        else:
+            self._schedule(place, fields)
+
+    def _schedule(self, place: Place, fields: dict[str, Any]) -> None:
+        step, scope = place.step, place.run.state
+        dependencies = {name: scope.steps[name].output for name in step.listed}
+        request = build_request(step, self._call(place), fields, self.state.input, dependencies)
+        tries = scope.tries + place.record.retried
+        identifier = activity_id(place.path, f"#{tries}" if tries else "")
+        place.record.activity_id = identifier
+        self._engine.in_flight[identifier] = (place.run.scope_id, step.step_id)
+        self._engine.commands.append(
             ScheduleActivity(
-                activity_id=record.activity_id,
+                activity_id=identifier,
                 activity=request.activity,
-                argument=request.argument,
+                arguments=request.arguments,
                 result_type=request.result_type,
                 retry=step.retry,
                 timeouts=step.timeouts,
@@ -275,78 +377,55 @@ class Machine:
             )
         )
 
-    def _call(self, step: CompiledStep) -> StepCall:
-        root = self.state.lineage.root or self.state.execution_id
+    def _call(self, place: Place) -> StepCall:
+        step, root = place.step, self.state.lineage.root or self.state.execution_id
+        epoch = place.run.state.epoch + place.record.epoch
+        key = place.path if root == self.state.execution_id else f"{self.state.execution_id}/{place.path}"
         return StepCall(
             execution_id=self.state.execution_id,
             workflow_id=self.state.workflow_id,
             workflow_version=self.state.workflow_version,
-            path=step.step_id,
+            path=place.path,
             step_id=step.step_id,
-            idempotency_key=f"{root}/{step.step_id}",
+            idempotency_key=f"{root}/{key}#{epoch}" if epoch else f"{root}/{key}",
             max_attempts=step.retry.max_attempts,
             non_retryable_errors=list(step.retry.non_retryable),
         )
 
-    def _complete(self, step_id: str, result: Any) -> None:
-        """Complete a step by its own action: apply its `output`, then let its dependents go on."""
-        step, record = self._scope.steps[step_id], self._records[step_id]
-        if step.output is not None and self.state.phase == "running":
-            try:
-                result = self._evaluator.render(step.output, result=result)
-            except ExpressionError as error:
-                self._fail(step_id, expression_failure(error, step_id))
-                return
-        record.output = result
-        self._settle(step_id, "completed")
+    # --- scopes ---------------------------------------------------------------------------------------------------
 
-    def _fail(self, step_id: str, error: ErrorInfo) -> None:
-        """Fail a step and with it the execution: nobody handles the error."""
-        self._records[step_id].error = error
-        self._mark(step_id, "failed")
-        self._end("failed", error)
-
-    # --- the end --------------------------------------------------------------------------------------------------
-
-    def _end(self, outcome: Outcome, error: ErrorInfo) -> None:
-        """Stop scheduling, cancel what is in flight and wait for it; the first reason decides the outcome."""
-        if self.state.phase == "closing" and outcome == "cancelled":
-            self._commands.append(CancelActivity(OUTPUT_CHECK))
-        if self.state.phase != "running":
+    def scope_closed(self, run: ScopeRun) -> None:
+        """Go on after a scope whose steps are all terminal (the engine calls this)."""
+        if run.scope_id == ROOT:
+            self._ending.root_closed(run)
             return
-        self.state.phase = "ending"
-        self.state.outcome = outcome
-        self.state.error = error
-        self._ready.clear()
-        for step_id, record in self._records.items():
-            if record.activity_id is not None:
-                self._commands.append(CancelActivity(record.activity_id))
-            elif not record.terminal:
-                if record.due_at is not None:
-                    self._commands.append(CancelTimer(step_id))
-                    record.due_at = None
-                self._mark(step_id, "cancelled")
+        owner = self._engine.owner_of(run)
+        if owner is None:
+            self._ending.cleanup_closed(run)
+            return
+        output, error = self._outcome_of(run, owner)
+        self._engine.forget_scope(run)
+        if owner.record.cancelling:
+            if not owner.record.scopes:
+                self._engine.settle(owner, "cancelled")
+        elif owner.record.error is not None and not run.state.part.startswith("handler:"):
+            # The block's own time is over; it fails once its scopes are closed.
+            if not owner.record.scopes:
+                self._ends.fail(owner, owner.record.error)
+        elif run.state.part.startswith("handler:"):
+            self._ends.handler_closed(owner, output, error)
+        else:
+            self._guarded(owner, lambda: self._blocks.closed(owner, run, output, error))
 
-    def _conclude(self) -> None:
-        """All steps ended well: make the output, have it checked, close."""
-        scope = self._scope
+    def _outcome_of(self, run: ScopeRun, owner: Place) -> tuple[Any, ErrorInfo | None]:
+        if run.state.error is not None:
+            return None, run.state.error
         try:
-            if scope.output is not None:
-                self.state.output = self._evaluator.render(scope.output)
-            else:
-                self.state.output = {step_id: self._records[step_id].output for step_id in scope.sinks}
+            if run.compiled.output is not None:
+                return self._engine.evaluator.render(run.compiled.output, run.state), None
         except ExpressionError as error:
-            self.state.error = expression_failure(error, None)
-            self._close("failed")
-            return
-        if self._definition.head.output_schema is None:
-            self._close("completed")
-            return
-        self.state.phase = "closing"
-        self._commands.append(output_check(self.state, self._definition.head.output_schema))
+            return None, expression_failure(error, owner.path)
+        return {step_id: run.state.steps[step_id].output for step_id in run.compiled.sinks}, None
 
-    def _close(self, outcome: Outcome) -> None:
-        self.state.outcome = outcome
-        self.state.phase = "closed"
-        if self.state.deadline_at is not None:
-            self._commands.append(CancelTimer(DEADLINE_TIMER))
+
+__all__ = ["Machine", "new_state"]

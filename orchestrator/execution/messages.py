@@ -47,6 +47,10 @@ class StartExecution(BaseModel):
     sha256: str | None = None
     input: Any = Field(default_factory=dict)
     lineage: Lineage = Field(default_factory=Lineage)
+    depth: int = 0
+    """How many parents the execution has."""
+    holds: dict[str, str] = Field(default_factory=dict)
+    """Who holds the execution from its start, and why."""
 
 
 class StepCall(BaseModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orchestrator.definition.compiled import RetryRule
+
 
 def matches_error(code: str, pattern: str) -> bool:
     """Say whether an error's type is meant by one entry of `errors` or `non_retryable_errors`.
@@ -15,3 +17,14 @@ def matches_error(code: str, pattern: str) -> bool:
     if pattern in ("http-4xx", "http-5xx"):
         return len(code) == 8 and code.startswith(f"http-{pattern[5]}") and code[6:].isdigit()
     return False
+
+
+def backoff_seconds(rule: RetryRule, attempt: int) -> float:
+    """Return the pause after a failed attempt, by Temporal's formula.
+
+    Args:
+        rule: the policy.
+        attempt: how many attempts there were, from 1.
+    """
+    exponent = min(attempt - 1, 64)
+    return min(rule.initial_interval * rule.backoff**exponent, max(rule.max_interval, rule.initial_interval))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from orchestrator.definition.compiled import CompiledStep, RetryRule, TimeoutRule
-from orchestrator.definition.models import AgentTask, ApiCall
+from orchestrator.definition.models import Activity, AgentTask, ApiCall
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import (
@@ -21,6 +21,7 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
+from orchestrator.execution.paths import activity_id
 from orchestrator.execution.state import ExecutionState
 
 OUTPUT_CHECK = "~output"
@@ -32,8 +33,8 @@ class ActivityRequest:
     """Which activity a step runs, with what, and what comes back."""
 
     activity: str
-    argument: BaseModel
-    result_type: type[StepResult]
+    arguments: tuple[Any, ...]
+    result_type: type[StepResult] | None
 
 
 def build_request(
@@ -42,7 +43,7 @@ def build_request(
     """Return the request of a step that runs as an activity.
 
     Args:
-        step: an `agent_task` or `api_call`.
+        step: an `agent_task`, `api_call` or `activity`.
         call: who asks.
         fields: the step's templates, rendered.
         run_input: the execution's input.
@@ -54,6 +55,8 @@ def build_request(
     try:
         if isinstance(step.model, AgentTask):
             return _agent_request(step.model, call, fields, run_input, dependencies)
+        if isinstance(step.model, Activity):
+            return _foreign_request(step.model, fields)
         return _http_request(cast(ApiCall, step.model), call, fields)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -76,7 +79,14 @@ def _agent_request(
         model=model.model,
         output_schema=model.output_schema,
     )
-    return ActivityRequest("invoke_model", argument, InvokeModelResult)
+    return ActivityRequest("invoke_model", (argument,), InvokeModelResult)
+
+
+def _foreign_request(model: Activity, fields: Mapping[str, Any]) -> ActivityRequest:
+    arguments = fields.get("arguments")
+    if "arguments" not in fields:
+        return ActivityRequest(model.activity, (), None)
+    return ActivityRequest(model.activity, tuple(arguments) if isinstance(arguments, list) else (arguments,), None)
 
 
 def _http_request(model: ApiCall, call: StepCall, fields: Mapping[str, Any]) -> ActivityRequest:
@@ -94,26 +104,43 @@ def _http_request(model: ApiCall, call: StepCall, fields: Mapping[str, Any]) -> 
         expect_status=list(model.expect_status),
         response_schema=model.response_schema,
     )
-    return ActivityRequest("http_request", argument, HttpRequestResult)
+    return ActivityRequest("http_request", (argument,), HttpRequestResult)
 
 
 def output_check(state: ExecutionState, schema: dict[str, Any] | bool) -> ScheduleActivity:
     """Return the command that checks the execution's output against `output_schema`."""
+    return schema_check(state, OUTPUT_CHECK, "", schema, state.output, "the execution's output")
+
+
+def schema_check(
+    state: ExecutionState, path: str, suffix: str, schema: dict[str, Any] | bool, value: Any, what: str
+) -> ScheduleActivity:
+    """Return the command that checks a value off the workflow thread.
+
+    Args:
+        state: the execution.
+        path: the step's path.
+        suffix: what makes the activity id unique.
+        schema: a JSON Schema.
+        value: what is checked.
+        what: names the value in the error.
+    """
+    identifier = activity_id(path, suffix)
     call = StepCall(
         execution_id=state.execution_id,
         workflow_id=state.workflow_id,
         workflow_version=state.workflow_version,
-        path=OUTPUT_CHECK,
-        step_id=OUTPUT_CHECK,
-        idempotency_key=f"{state.execution_id}/{OUTPUT_CHECK}",
+        path=path,
+        step_id=path,
+        idempotency_key=f"{state.execution_id}/{identifier}",
     )
-    argument = ValidateJsonInput(call=call, json_schema=schema, value=state.output, what="the execution's output")
+    argument = ValidateJsonInput(call=call, json_schema=schema, value=value, what=what)
     return ScheduleActivity(
-        activity_id=OUTPUT_CHECK,
+        activity_id=identifier,
         activity="validate_json",
-        argument=argument,
+        arguments=(argument,),
         result_type=StepResult,
         retry=RetryRule(5, 1.0, 2.0, 60.0, ()),
         timeouts=TimeoutRule(30.0, 300.0, None, 10.0),
-        summary="check the output against output_schema",
+        summary=f"check {what} against its schema",
     )

@@ -10,8 +10,12 @@ from orchestrator.execution.messages import ErrorInfo, Lineage
 StepState = Literal["pending", "running", "skipped", "completed", "failed", "cancelled"]
 TERMINAL: frozenset[str] = frozenset({"skipped", "completed", "failed", "cancelled"})
 
-Phase = Literal["running", "ending", "closing", "closed"]
-"""`ending`: nothing new starts, what is in flight is cancelled and awaited; `closing`: the output is being checked."""
+Outcome = Literal["completed", "failed", "cancelled"]
+Phase = Literal["running", "ending", "cleaning", "closing", "closed"]
+"""`ending`: nothing new starts, what is in flight is cancelled and awaited; `cleaning`: compensation, `on_failure`,
+`on_cancel`; `closing`: the output is being checked."""
+
+ROOT = ""
 
 
 @dataclass(slots=True)
@@ -21,13 +25,28 @@ class StepRecord:
     state: StepState = "pending"
     output: Any = None
     error: ErrorInfo | None = None
+    errors: Any = None
+    """Contained failures of a block: by branch, or a list of {index, error}."""
     attempts: int = 0
     started_at: str | None = None
     finished_at: str | None = None
     activity_id: str | None = None
     """Set while an activity of the step is in flight."""
-    due_at: str | None = None
-    """Set while the step waits for a timer."""
+    child_id: str | None = None
+    """Set while a child execution of the step is awaited."""
+    scopes: list[str] = field(default_factory=list)
+    """Ids of the step's open scopes."""
+    awaits: Literal["signal", "approval", "operator"] | None = None
+    """Whom the step waits for."""
+    cancelling: bool = False
+    handled: bool = False
+    tolerated: bool = False
+    retried: int = 0
+    """How often the step was begun again, by an operator or by a block's `retry`: part of activity ids."""
+    epoch: int = 0
+    """How often a block's `retry` began it again: part of idempotency keys."""
+    cursor: dict[str, Any] | None = None
+    """Position inside a block, a wait or an approval."""
 
     @property
     def terminal(self) -> bool:
@@ -37,10 +56,48 @@ class StepRecord:
 
 @dataclass(slots=True)
 class ScopeState:
-    """The steps of one scope, by id, in definition order. The root's path is empty."""
+    """The steps of one scope, by id, in definition order."""
 
-    path: str
+    scope_id: str
+    """Unique in the execution; the root's is empty."""
+    owner: str
+    """Id of the step that holds the scope."""
+    part: str
+    prefix: str
+    """What the paths of its steps begin with."""
+    parent: str | None
+    """Id of the scope that the owner is in; None for the document's own scopes."""
     steps: dict[str, StepRecord]
+    names: dict[str, Any] = field(default_factory=dict)
+    """Values of the names that only this scope sees: `item`, `index`, `loop`, `error`, `result`."""
+    vars: dict[str, Any] | None = None
+    """What was assigned in a branch or an item; merged into the enclosing variables at the block's end."""
+    epoch: int = 0
+    tries: int = 0
+    """`epoch` and `retried` of all blocks around it, added up."""
+    ending: bool = False
+    error: ErrorInfo | None = None
+    """Why the scope ends early."""
+
+
+@dataclass(slots=True)
+class Timer:
+    """A timer that is running, or that fired during a pause."""
+
+    kind: str
+    scope_id: str
+    step_id: str
+    due_at: str
+
+
+@dataclass(slots=True)
+class Compensation:
+    """A step that completed and can be undone, with what it saw."""
+
+    scope_id: str
+    step_id: str
+    names: dict[str, Any]
+    vars: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -53,17 +110,30 @@ class ExecutionState:
     input: Any
     vars: dict[str, Any]
     lineage: Lineage
-    scopes: dict[str, ScopeState]
+    depth: int = 0
+    """How many parents it has."""
+    scopes: dict[str, ScopeState] = field(default_factory=dict)
     phase: Phase = "running"
     started_at: str | None = None
     deadline_at: str | None = None
     holds: dict[str, str] = field(default_factory=dict)
     """Who paused the execution, and why."""
-    ready: list[str] = field(default_factory=list)
-    """Paths of steps whose join is met and that have not started: held by a pause or by the cap."""
+    ready: list[tuple[str, str]] = field(default_factory=list)
+    """(scope id, step id) of steps that may begin: held by a pause or by the cap."""
+    timers: dict[str, Timer] = field(default_factory=dict)
     fired: list[str] = field(default_factory=list)
     """Timers that fired during a pause; judged at resume."""
-    outcome: Literal["completed", "failed", "cancelled"] | None = None
+    signals: list[tuple[str, Any]] = field(default_factory=list)
+    """Messages that nobody has taken yet: (name, payload)."""
+    compensations: list[Compensation] = field(default_factory=list)
+    compensation_errors: list[ErrorInfo] = field(default_factory=list)
+    detached: list[tuple[str, str]] = field(default_factory=list)
+    """Children that are not awaited: (execution id, `on_parent_close`)."""
+    retained: list[str] = field(default_factory=list)
+    """Closed inner scopes that are kept for inspection, oldest first."""
+    outcome: Outcome | None = None
     """Decided at the first failure, cancel or end; final once the phase is `closed`."""
+    finishing: bool = False
+    """A `finish` step decided the output."""
     output: Any = None
     error: ErrorInfo | None = None

@@ -2,68 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from orchestrator.definition.compiled import CompiledDefinition
-from orchestrator.execution.messages import ErrorInfo, ExecutionView, StepView
-from orchestrator.execution.state import ExecutionState, ScopeState, StepRecord
+from orchestrator.execution.messages import ExecutionView, StepView
+from orchestrator.execution.state import ROOT, ExecutionState, StepRecord
 
 TABLE_ROWS = 100
-
-
-class StepsContext(Mapping[str, Mapping[str, Any]]):
-    """`steps` as expressions see it: by id, made when it is read."""
-
-    def __init__(self, scope: ScopeState) -> None:
-        self._scope = scope
-
-    def __getitem__(self, step_id: str) -> Mapping[str, Any]:
-        return step_context(self._scope.steps[step_id])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._scope.steps)
-
-    def __len__(self) -> int:
-        return len(self._scope.steps)
-
-
-def step_context(record: StepRecord) -> dict[str, Any]:
-    """Return one step as expressions see it; output and error are null until there is one."""
-    return {
-        "output": record.output,
-        "status": record.state,
-        "error": error_context(record.error),
-        "attempts": record.attempts,
-        "started_at": record.started_at,
-        "finished_at": record.finished_at,
-    }
-
-
-def error_context(error: ErrorInfo | None) -> dict[str, Any] | None:
-    """Return an error as expressions see it."""
-    return error.model_dump(exclude_none=True) if error else None
+_MOVING = frozenset({"wait", "delay", "retry"})
+"""Timers that go on by themselves, unlike the time-out of a wait."""
 
 
 def status_of(state: ExecutionState) -> str:
     """Return the execution's status word."""
     if state.phase == "closed" and state.outcome:
         return state.outcome
-    if state.holds and state.phase == "running":
+    if state.holds:
         return "paused"
-    return "running"
+    return "awaiting" if awaited(state) else "running"
+
+
+def awaited(state: ExecutionState) -> str | None:
+    """Return what the execution waits for, where nothing else moves it: `operator`, `approval` or `signal`."""
+    found: set[str] = set()
+    for scope_id, scope in state.scopes.items():
+        if scope_id in state.retained:
+            continue
+        for record in scope.steps.values():
+            if record.activity_id is not None or record.child_id is not None:
+                return None
+            if record.awaits is not None:
+                found.add(record.awaits)
+    if not found or state.ready or any(timer.kind in _MOVING for timer in state.timers.values()):
+        return None
+    return next(kind for kind in ("operator", "approval", "signal") if kind in found)
 
 
 def detail_of(state: ExecutionState) -> str | None:
-    """Return what a status leaves open: who paused the execution, and why."""
-    if status_of(state) != "paused":
+    """Return what a status leaves open: who paused the execution and why, or what it waits for."""
+    if state.phase == "closed":
         return None
-    return "; ".join(f"{holder}: {reason}" if reason else holder for holder, reason in state.holds.items())
+    if state.holds:
+        return "; ".join(f"{holder}: {reason}" if reason else holder for holder, reason in state.holds.items())
+    return awaited(state)
 
 
 def view_of(definition: CompiledDefinition, state: ExecutionState) -> ExecutionView:
     """Return the whole view; the step table lists every root step in definition order."""
-    scope = state.scopes[""]
+    scope = state.scopes[ROOT]
     steps = [
         StepView(
             path=step_id,
@@ -95,7 +79,7 @@ def view_of(definition: CompiledDefinition, state: ExecutionState) -> ExecutionV
 
 def markdown_table(definition: CompiledDefinition, state: ExecutionState) -> str:
     """Return the step table in Markdown, for the Temporal Web UI; over 100 steps, counts by state instead."""
-    records = state.scopes[""].steps
+    records = state.scopes[ROOT].steps
     title = f"**{definition.head.name or state.workflow_id}** · {status_of(state)}"
     if len(records) > TABLE_ROWS:
         counts: dict[str, int] = {}

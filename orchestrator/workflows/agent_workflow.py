@@ -191,9 +191,9 @@ class AgentWorkflow:
 
     def _schedule(self, command: ScheduleActivity) -> None:
         timeouts, retry = command.timeouts, command.retry
-        handle = workflow.start_activity(
+        handle: workflow.ActivityHandle[Any] = workflow.start_activity(
             command.activity,
-            command.argument,
+            args=command.arguments,
             result_type=command.result_type,
             task_queue=command.task_queue,
             activity_id=command.activity_id,

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.definition.compiled import CompiledDefinition, compile_definition
+from orchestrator.definition.compiled import CompiledDefinition
+from orchestrator.definition.compiler import compile_definition
 
 CAPACITY = 256
 

@@ -1,0 +1,244 @@
+"""Checks what a well-formed definition means: names, dependencies, joins, agents, schemas, dead ends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from orchestrator.definition import limits
+from orchestrator.definition.compiled import CompiledDefinition, CompiledScope, CompiledStep, References
+from orchestrator.definition.graph import find_cycles
+from orchestrator.definition.issues import Issue
+from orchestrator.definition.models import AgentTask, Approval, AtLeast, Fail, Finish, Step
+from orchestrator.expressions import ExpressionError, Reference, check_references, suggest
+
+ROOTS = ("input", "vars", "steps", "run")
+"""Names that every expression of a definition sees."""
+SCHEMA_FIELDS = (
+    ("output_schema", "output_schema"),
+    ("response_schema", "response_schema"),
+    ("json_schema", "schema"),
+    ("form_schema", "form_schema"),
+)
+
+
+def check_meaning(
+    definition: CompiledDefinition, known_agents: Collection[str] | None
+) -> tuple[list[Issue], list[Issue]]:
+    """Return every error and every warning.
+
+    Args:
+        definition: compiled, perhaps with stand-ins for faulty steps.
+        known_agents: the registered agent types, or None.
+    """
+    checker = _Checker(known_agents)
+    checker.check_ids(definition)
+    checker.check_scope(definition.root, _Sight(frozenset(), ROOTS))
+    root_steps = frozenset(definition.root.steps)
+    for scope in (definition.on_failure, definition.on_cancel):
+        if scope is not None:
+            checker.check_scope(scope, _Sight(root_steps, ROOTS))
+    return checker.errors, checker.warnings
+
+
+class _Sight:
+    """What an expression at some place may name."""
+
+    def __init__(self, steps: frozenset[str], names: tuple[str, ...]) -> None:
+        self.steps = steps
+        self.names = names
+
+    def inside(self, scope: CompiledScope) -> _Sight:
+        """Return what the scope's inner expressions see."""
+        return _Sight(self.steps | scope.steps.keys(), (*self.names, *scope.names))
+
+    def without(self, step_id: str) -> _Sight:
+        """Return what stands inside a step sees: everything but the step itself."""
+        return _Sight(self.steps - {step_id}, self.names)
+
+
+class _Checker:
+    def __init__(self, known_agents: Collection[str] | None) -> None:
+        self.errors: list[Issue] = []
+        self.warnings: list[Issue] = []
+        self._known_agents = known_agents
+
+    def check_ids(self, definition: CompiledDefinition) -> None:
+        """Ids are unique in the whole document."""
+        taken: dict[str, str] = {}
+        for top in definition.tops():
+            for scope in sorted(top.walk(), key=lambda item: item.pointer):
+                for step in (*scope.steps.values(), *scope.duplicates):
+                    if step.step_id in taken:
+                        message = (
+                            f"step_id '{step.step_id}' is taken by {taken[step.step_id]}; ids are unique in a document"
+                        )
+                        self._error("duplicate-step-id", message, f"{step.pointer}/step_id")
+                    taken.setdefault(step.step_id, step.pointer)
+
+    def check_scope(self, scope: CompiledScope, outer: _Sight, depth: int = 1, *, handler: bool = False) -> None:
+        """Check a scope and all that is inside it.
+
+        Args:
+            scope: compiled.
+            outer: what its block sees.
+            depth: how deep it is nested; the root is 1.
+            handler: whether it is inside an `on_error` handler.
+        """
+        if depth > limits.NESTING:
+            self._error("too-deep", f"scopes are nested {depth} deep; {limits.NESTING} are allowed", scope.pointer)
+            return
+        inner = outer.inside(scope)
+        for group in scope.references:
+            self._names(group, inner, None)
+        for step in scope.steps.values():
+            self._step(step, scope, inner, depth, handler=handler)
+        self._cycles(scope)
+        self._dead_ends(scope)
+        self._skipped_reads(scope)
+
+    def _step(self, step: CompiledStep, scope: CompiledScope, sight: _Sight, depth: int, *, handler: bool) -> None:
+        self._dependencies(step, scope)
+        self._join(step)
+        for group in step.references:
+            self._names(group, sight, step)
+        self._types(step, handler=handler)
+        visible = sight.without(step.step_id) if step.scopes else sight
+        for part, inner in step.scopes.items():
+            self.check_scope(inner, visible, depth + 1, handler=handler or part.startswith("handler:"))
+
+    def _types(self, step: CompiledStep, *, handler: bool) -> None:
+        model = step.model
+        if isinstance(model, AgentTask):
+            self._agent(model, step.pointer)
+        for field, alias in SCHEMA_FIELDS:
+            schema = getattr(model, field, None)
+            if schema is not None:
+                self._schema(schema, f"{step.pointer}/{alias}")
+        if isinstance(model, Approval) and isinstance(model.approvers, list) and model.quorum > len(model.approvers):
+            message = f"a quorum of {model.quorum} can never be met by {len(model.approvers)} approvers"
+            self._error("quorum-impossible", message, f"{step.pointer}/quorum")
+        if handler:
+            self._in_handler(model, step.pointer)
+
+    def _in_handler(self, model: Step, pointer: str) -> None:
+        if model.on_error:
+            self._error("not-in-handler", "a step inside a handler takes no 'on_error'", f"{pointer}/on_error")
+        if model.compensate is not None:
+            self._error("not-in-handler", "a step inside a handler takes no 'compensate'", f"{pointer}/compensate")
+        if isinstance(model, Finish):
+            self._error("not-in-handler", "'finish' does not stand in a handler", f"{pointer}/step_type")
+
+    def _schema(self, schema: Any, pointer: str) -> None:
+        # Imported here: the validator library must not be loaded by workflow code.
+        from orchestrator.definition.schemas import schema_issues
+
+        self.errors += schema_issues(schema, pointer)
+
+    def _dependencies(self, step: CompiledStep, scope: CompiledScope) -> None:
+        for index, dependency in enumerate(step.model.depends_on):
+            pointer = f"{step.pointer}/depends_on/{index}"
+            if dependency == step.step_id:
+                self._error("self-dependency", f"step '{step.step_id}' depends on itself", pointer)
+            elif dependency not in scope.steps:
+                siblings = list(scope.steps)
+                near = suggest(dependency, siblings)
+                where = "this definition" if scope.part == "root" else "the same scope"
+                message = f"step '{step.step_id}' depends on '{dependency}', which is not a step of {where}"
+                hint = f"did you mean '{near}'?" if near else f"steps: {_some(siblings)}"
+                self._error("unknown-step", message, pointer, hint)
+
+    def _join(self, step: CompiledStep) -> None:
+        join, count = step.model.join, len(step.listed)
+        if isinstance(join, AtLeast) and join.at_least > count:
+            message = f"at_least {join.at_least} of {count} dependencies can never be met"
+            self._error("join-impossible", message, f"{step.pointer}/join")
+        elif join == "any" and not count:
+            message = "join 'any' without depends_on can never be met"
+            self._error("join-impossible", message, f"{step.pointer}/join", "list depends_on, or leave join out")
+
+    def _names(self, group: References, sight: _Sight, step: CompiledStep | None) -> None:
+        own = step.step_id if step else None
+        for item in group.items:
+            if item.root == "steps" and own is not None and item.step_id == own:
+                hint = "its own result is `result`, in `output`"
+                self.errors.append(_at(item, "self-dependency", f"step '{own}' reads itself", hint))
+        foreign = [item for item in group.items if item.root != "steps" or item.step_id != own]
+        names = (*sight.names, *group.extra_names)
+        self.errors += [_issue(error) for error in check_references(foreign, roots=names, step_ids=sight.steps)]
+
+    def _agent(self, model: AgentTask, pointer: str) -> None:
+        if self._known_agents is None or model.agent_type in self._known_agents:
+            return
+        near = suggest(model.agent_type, self._known_agents)
+        hint = (
+            f"did you mean '{near}'?" if near else f"registered agents: {_some(sorted(self._known_agents)) or 'none'}"
+        )
+        self._error("unknown-agent", f"no agent '{model.agent_type}' is registered", f"{pointer}/agent_type", hint)
+
+    def _cycles(self, scope: CompiledScope) -> None:
+        waits = {step_id: (*step.listed, *step.inferred) for step_id, step in scope.steps.items()}
+        for cycle in find_cycles(waits):
+            trail = " → ".join([*cycle, cycle[0]])
+            pointer = f"{scope.steps[cycle[0]].pointer}/depends_on"
+            self._error("cycle", f"steps wait for each other: {trail}", pointer, "remove one of these dependencies")
+
+    def _dead_ends(self, scope: CompiledScope) -> None:
+        """Warn of steps that can never run."""
+        for step in scope.steps.values():
+            if step.when is False:
+                self._warning(
+                    "unreachable-step", f"step '{step.step_id}' never runs: its 'when' is false", f"{step.pointer}/when"
+                )
+            if step.model.join not in ("all",):
+                continue
+            for index, name in enumerate(step.model.depends_on):
+                blocking = scope.steps.get(name)
+                if (
+                    blocking is not None
+                    and isinstance(blocking.model, Fail | Finish)
+                    and blocking.when is None
+                    and not blocking.handlers
+                ):
+                    message = f"step '{step.step_id}' never runs: '{name}' always ends the scope"
+                    self._warning("unreachable-step", message, f"{step.pointer}/depends_on/{index}")
+
+    def _skipped_reads(self, scope: CompiledScope) -> None:
+        skippable = frozenset(name for name, step in scope.steps.items() if step.when not in (None, True))
+        if not skippable:
+            return
+        outward = [item for step in scope.steps.values() for item in step.outward]
+        own = [item for group in scope.references for item in group.items if item.root == "steps"]
+        for item in (*outward, *own):
+            if item.strict and item.step_id in skippable:
+                message = f"step '{item.step_id}' may be skipped, and this reads it without a default"
+                hint = "a strict read skips the reading step too; write `?.` or `?? …` to read null instead"
+                self.warnings.append(_at(item, "skippable-read", message, hint))
+        self._exclusive_arms(scope, skippable)
+
+    def _exclusive_arms(self, scope: CompiledScope, skippable: Collection[str]) -> None:
+        for step in scope.steps.values():
+            arms = [name for name in step.listed if name in skippable]
+            if step.model.join == "all" and len(arms) > 1:
+                message = f"step '{step.step_id}' is skipped when any of {_some(arms)} is skipped"
+                hint = "where only one of them runs, join with 'any' or 'settled'"
+                self._warning("exclusive-join", message, f"{step.pointer}/depends_on", hint)
+
+    def _error(self, code: str, message: str, pointer: str, hint: str | None = None) -> None:
+        self.errors.append(Issue(code, message, pointer, hint))
+
+    def _warning(self, code: str, message: str, pointer: str, hint: str | None = None) -> None:
+        self.warnings.append(Issue(code, message, pointer, hint))
+
+
+def _at(item: Reference, code: str, message: str, hint: str | None) -> Issue:
+    return Issue(code, message, item.pointer, hint, item.expression, item.column)
+
+
+def _issue(error: ExpressionError) -> Issue:
+    return Issue(error.code, error.message, error.pointer, error.hint, error.expression, error.column)
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:10]) + (", …" if len(listed) > 10 else "")

@@ -1,0 +1,276 @@
+"""What every part of the machine shares: scopes, the queue of ready steps, ends of steps, timers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from orchestrator.definition.compiled import CompiledDefinition, CompiledScope, CompiledStep
+from orchestrator.execution.clock import iso
+from orchestrator.execution.commands import CancelActivity, CancelChild, CancelTimer, Command, StartTimer
+from orchestrator.execution.evaluation import Evaluator
+from orchestrator.execution.joins import Joins
+from orchestrator.execution.messages import ErrorInfo
+from orchestrator.execution.paths import join_path
+from orchestrator.execution.state import ROOT, ExecutionState, ScopeState, StepRecord, StepState, Timer
+
+RETAINED_SCOPES = 200
+"""Closed inner scopes kept for inspection; an item's or an iteration's position must not grow the state."""
+
+
+@dataclass(slots=True)
+class ScopeRun:
+    """A scope that is open: its definition, its state, and what is derived from both."""
+
+    compiled: CompiledScope
+    state: ScopeState
+    joins: Joins
+    queued: set[str] = field(default_factory=set)
+
+    @property
+    def scope_id(self) -> str:
+        """The scope's id."""
+        return self.state.scope_id
+
+
+@dataclass(slots=True)
+class Place:
+    """One step of an open scope."""
+
+    run: ScopeRun
+    step: CompiledStep
+    record: StepRecord
+    path: str
+
+
+class ScopeListener(Protocol):
+    """Hears of closed scopes; the machine tells its parts."""
+
+    def scope_closed(self, run: ScopeRun) -> None:
+        """Go on after a scope whose steps are all terminal."""
+
+
+class Engine:
+    """The shared core.
+
+    Args:
+        definition: compiled.
+        state: the position; changed in place.
+        uuid: gives a fresh id, the same on every replay.
+    """
+
+    def __init__(self, definition: CompiledDefinition, state: ExecutionState, uuid: Callable[[], str]) -> None:
+        self.definition = definition
+        self.state = state
+        self.evaluator = Evaluator(state, uuid)
+        self.now = datetime.min.replace(tzinfo=UTC)
+        self.commands: list[Command] = []
+        self.runs: dict[str, ScopeRun] = {}
+        self.in_flight: dict[str, tuple[str, str]] = {}
+        """Activities and awaited children, by id: (scope id, step id)."""
+        self.ready: deque[tuple[str, str]] = deque(state.ready)
+        self.listener: ScopeListener
+        for scope in state.scopes.values():
+            if scope.scope_id not in state.retained:
+                self._restore(scope)
+
+    def _restore(self, scope: ScopeState) -> None:
+        run = ScopeRun(self.compiled_scope(scope), scope, Joins(self.compiled_scope(scope), scope))
+        self.runs[scope.scope_id] = run
+        for step_id, record in scope.steps.items():
+            identifier = record.activity_id or record.child_id
+            if identifier is not None:
+                self.in_flight[identifier] = (scope.scope_id, step_id)
+        run.queued.update(step_id for scope_id, step_id in self.ready if scope_id == scope.scope_id)
+
+    def compiled_scope(self, scope: ScopeState) -> CompiledScope:
+        """Return the definition of a scope."""
+        return self.definition.scopes[scope.owner, scope.part]
+
+    # --- places ---------------------------------------------------------------------------------------------------
+
+    def place(self, scope_id: str, step_id: str) -> Place:
+        """Return a step of an open scope."""
+        run = self.runs[scope_id]
+        return Place(run, run.compiled.steps[step_id], run.state.steps[step_id], join_path(run.state.prefix, step_id))
+
+    def owner_of(self, run: ScopeRun) -> Place | None:
+        """Return the step that holds a scope; None for the document's own."""
+        parent = run.state.parent
+        return self.place(parent, run.state.owner) if parent is not None else None
+
+    def find(self, path: str) -> Place | None:
+        """Return the open step at a path."""
+        for scope_id, run in self.runs.items():
+            for step_id in run.state.steps:
+                if join_path(run.state.prefix, step_id) == path:
+                    return self.place(scope_id, step_id)
+        return None
+
+    # --- scopes ---------------------------------------------------------------------------------------------------
+
+    def open_scope(
+        self,
+        compiled: CompiledScope,
+        scope_id: str,
+        prefix: str,
+        *,
+        owner: Place | None = None,
+        names: dict[str, Any] | None = None,
+        isolated: bool = False,
+        variables: dict[str, Any] | None = None,
+    ) -> None:
+        """Open a scope and queue what may begin; one without steps closes at once.
+
+        Args:
+            compiled: its definition.
+            scope_id: unique among all that were ever open together.
+            prefix: what the paths of its steps begin with.
+            owner: the step that holds it; None for the document's own.
+            names: values of its names.
+            isolated: assignments inside it stay there until the block ends.
+            variables: what `vars` holds there, where that is not what it holds outside.
+        """
+        around = owner.run.state if owner is not None else None
+        tries = around.tries + owner.record.retried if around is not None and owner is not None else 0
+        state = ScopeState(
+            scope_id=f"{scope_id}#{tries}" if tries else scope_id,
+            owner=compiled.owner,
+            part=compiled.part,
+            prefix=prefix,
+            parent=around.scope_id if around is not None else None,
+            steps={step_id: StepRecord() for step_id in compiled.steps},
+            names=names or {},
+            vars={} if isolated else variables,
+            epoch=around.epoch + owner.record.epoch if around is not None and owner is not None else 0,
+            tries=tries,
+        )
+        run = ScopeRun(compiled, state, Joins(compiled, state))
+        self.state.scopes[run.scope_id] = state
+        self.runs[run.scope_id] = run
+        if owner is not None:
+            owner.record.scopes.append(run.scope_id)
+        self.consider(run, compiled.steps)
+        self.close_if_done(run)
+
+    def end_scope(self, run: ScopeRun, error: ErrorInfo) -> None:
+        """Begin to end a scope early: what has not begun is cancelled, what is in flight is asked to end."""
+        if run.state.ending:
+            return
+        run.state.ending = True
+        run.state.error = error
+        for step_id, record in run.state.steps.items():
+            if not record.terminal:
+                self.cancel_step(self.place(run.scope_id, step_id))
+        self.close_if_done(run)
+
+    def close_if_done(self, run: ScopeRun) -> None:
+        """Close a scope whose steps are all terminal, and tell what holds it."""
+        if run.joins.open or run.scope_id not in self.runs:
+            return
+        self.listener.scope_closed(run)
+
+    def forget_scope(self, run: ScopeRun) -> None:
+        """Take a closed scope out of the run; the latest ones stay for inspection."""
+        del self.runs[run.scope_id]
+        owner = self.owner_of(run)
+        if owner is not None and run.scope_id in owner.record.scopes:
+            owner.record.scopes.remove(run.scope_id)
+        if run.scope_id == ROOT:
+            return
+        self.state.retained.append(run.scope_id)
+        self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        retained = self.state.retained
+        if len(retained) <= RETAINED_SCOPES:
+            return
+        needed = {found.scope_id for found in self.state.compensations}
+        for scope_id in retained[: len(retained) - RETAINED_SCOPES]:
+            if scope_id not in needed:
+                retained.remove(scope_id)
+                del self.state.scopes[scope_id]
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    def consider(self, run: ScopeRun, step_ids: Iterable[str]) -> None:
+        """Queue the pending steps whose join is met; skip those whose join cannot be, and so on down the graph."""
+        pending = deque(step_ids)
+        while pending:
+            step_id = pending.popleft()
+            if run.state.steps[step_id].state != "pending" or step_id in run.queued:
+                continue
+            verdict = run.joins.verdict(step_id)
+            if verdict == "run":
+                self.queue(run, step_id)
+            elif verdict == "skip":
+                pending.extend(self._mark(run, step_id, "skipped"))
+
+    def queue(self, run: ScopeRun, step_id: str) -> None:
+        """Let a step begin as soon as pauses and the cap allow."""
+        run.queued.add(step_id)
+        self.ready.append((run.scope_id, step_id))
+
+    def settle(self, place: Place, state: StepState) -> None:
+        """Give a step its final state and go on with its scope."""
+        dependents = self._mark(place.run, place.step.step_id, state)
+        if not place.run.state.ending:
+            self.consider(place.run, dependents)
+        self.close_if_done(place.run)
+
+    def settle_only(self, place: Place, state: StepState) -> None:
+        """Give a step its final state; its scope goes on when the caller says so."""
+        self._mark(place.run, place.step.step_id, state)
+
+    def _mark(self, run: ScopeRun, step_id: str, state: StepState) -> tuple[str, ...]:
+        record = run.state.steps[step_id]
+        record.state = state
+        record.finished_at = iso(self.now)
+        record.awaits = None
+        return run.joins.ended(step_id, state)
+
+    def cancel_step(self, place: Place) -> None:
+        """Ask a step to end; it is cancelled at once unless something of it is in flight."""
+        record = place.record
+        if record.terminal or record.cancelling:
+            return
+        record.cancelling = True
+        self.cancel_timers(place)
+        if record.activity_id is not None:
+            self.commands.append(CancelActivity(record.activity_id))
+        elif record.child_id is not None:
+            self.commands.append(CancelChild(record.child_id))
+        elif record.scopes:
+            error = ErrorInfo(type="cancelled", message=f"step '{place.path}' was cancelled", step=place.path)
+            for scope_id in list(record.scopes):
+                if scope_id in self.runs:
+                    self.end_scope(self.runs[scope_id], error)
+        else:
+            self._mark(place.run, place.step.step_id, "cancelled")
+
+    # --- timers ---------------------------------------------------------------------------------------------------
+
+    def start_timer(self, kind: str, place: Place, seconds: float, summary: str) -> None:
+        """Start a timer of a step; `kind` says what it is for and is unique for the step."""
+        timer_id = f"{place.path}~{kind}" if kind != "wait" else place.path
+        due = self.now + timedelta(seconds=seconds)
+        self.state.timers[timer_id] = Timer(kind, place.run.scope_id, place.step.step_id, iso(due))
+        self.commands.append(StartTimer(timer_id, seconds, summary))
+
+    def cancel_timers(self, place: Place, *kinds: str) -> None:
+        """Forget a step's timers, or those of some kinds."""
+        key = (place.run.scope_id, place.step.step_id)
+        for timer_id, timer in list(self.state.timers.items()):
+            if (timer.scope_id, timer.step_id) == key and (not kinds or timer.kind in kinds):
+                self.forget_timer(timer_id)
+
+    def forget_timer(self, timer_id: str) -> None:
+        """Forget one timer, fired during a pause or still running."""
+        del self.state.timers[timer_id]
+        if timer_id in self.state.fired:
+            self.state.fired.remove(timer_id)
+        else:
+            self.commands.append(CancelTimer(timer_id))

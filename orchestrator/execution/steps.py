@@ -1,0 +1,165 @@
+"""How steps end: completed, failed and perhaps handled, retried, parked, repaired."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.definition.compiled import CompiledHandler
+from orchestrator.execution.context import chain, variables
+from orchestrator.execution.engine import Engine, Place
+from orchestrator.execution.evaluation import expression_failure
+from orchestrator.execution.messages import ErrorInfo
+from orchestrator.execution.policies import backoff_seconds, matches_error
+from orchestrator.execution.state import Compensation
+from orchestrator.expressions import ExpressionError
+
+
+class StepEnds:
+    """Completes and fails steps.
+
+    Args:
+        engine: the shared core.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # --- completed ------------------------------------------------------------------------------------------------
+
+    def complete(self, place: Place, result: Any) -> None:
+        """Complete a step by its own action: apply its `output`, remember how to undo it, go on."""
+        if place.step.output is not None and not place.record.cancelling:
+            try:
+                output = self._engine.evaluator.render(place.step.output, place.run.state, result=result)
+            except ExpressionError as error:
+                self.fail(place, expression_failure(error, place.path))
+                return
+        else:
+            output = result
+        self._engine.cancel_timers(place)
+        place.record.output = output
+        if "compensate" in place.step.scopes:
+            self._remember(place, result)
+        self._engine.settle(place, "completed")
+
+    def complete_handled(self, place: Place, output: Any) -> None:
+        """Complete a step whose failure was handled; its `output` template is not applied."""
+        self._engine.cancel_timers(place)
+        place.record.handled = True
+        place.record.output = output
+        self._engine.settle(place, "completed")
+
+    def _remember(self, place: Place, result: Any) -> None:
+        state, scope = self._engine.state, place.run.state
+        names: dict[str, Any] = {}
+        for found in reversed(list(chain(state, scope))):
+            names.update(found.names)
+        names["result"] = result
+        state.compensations.append(
+            Compensation(scope.scope_id, place.step.step_id, names, dict(variables(state, scope)))
+        )
+
+    def assign(self, place: Place, values: dict[str, Any]) -> None:
+        """Set variables as seen by the step's scope: in its branch or item, else in the run."""
+        state = self._engine.state
+        for found in chain(state, place.run.state):
+            if found.vars is not None:
+                found.vars.update(values)
+                break
+        else:
+            state.vars.update(values)
+        self._engine.evaluator.forget()
+
+    # --- failed ---------------------------------------------------------------------------------------------------
+
+    def fail(self, place: Place, error: ErrorInfo) -> None:
+        """Fail a step: run its block again, or let a handler see to it, or fail its scope."""
+        record = place.record
+        self._engine.cancel_timers(place)
+        record.error = error
+        if record.cancelling:
+            self._engine.settle(place, "cancelled")
+            return
+        if self._runs_again(place, error):
+            return
+        try:
+            handler = self._handler_for(place, error)
+            if handler is None:
+                self._fail_scope(place, error)
+            else:
+                self._handle(place, *handler)
+        except ExpressionError as problem:
+            found = expression_failure(problem, place.path).model_copy(update={"cause": error})
+            record.error = found
+            self._fail_scope(place, found)
+
+    def _fail_scope(self, place: Place, error: ErrorInfo) -> None:
+        """Nobody handles the error: the step fails, and its scope with it."""
+        place.record.error = error
+        self._engine.settle_only(place, "failed")
+        self._engine.end_scope(place.run, error)
+
+    def _runs_again(self, place: Place, error: ErrorInfo) -> bool:
+        """Whether a block's own `retry` begins its scope again, after a durable delay."""
+        record, step = place.record, place.step
+        if not step.is_block or step.model.retry is None:
+            return False
+        record.attempts += 1
+        rule = step.retry
+        if rule.max_attempts and record.attempts >= rule.max_attempts:
+            return False
+        if any(matches_error(error.type, pattern) for pattern in rule.non_retryable):
+            return False
+        self._engine.start_timer("retry", place, backoff_seconds(rule, record.attempts), f"{step.model.label}: retry")
+        return True
+
+    def _handler_for(self, place: Place, error: ErrorInfo) -> tuple[int, CompiledHandler] | None:
+        seen = error.model_dump(exclude_none=True)
+        for index, handler in enumerate(place.step.handlers):
+            if not any(matches_error(error.type, pattern) for pattern in handler.errors):
+                continue
+            if self._engine.evaluator.condition(handler.when, place.run.state, error=seen):
+                return index, handler
+        return None
+
+    def _handle(self, place: Place, index: int, handler: CompiledHandler) -> None:
+        record = place.record
+        seen = record.error.model_dump(exclude_none=True) if record.error else None
+        if handler.scope is not None:
+            prefix = place.path
+            self._engine.open_scope(
+                handler.scope, f"{prefix}:handler:{index}", prefix, owner=place, names={"error": seen}
+            )
+        elif handler.action == "continue":
+            record.tolerated = True
+            self._engine.settle(place, "failed")
+        elif handler.action == "park":
+            record.awaits = "operator"
+        elif handler.output is not None:
+            self.complete_handled(place, self._engine.evaluator.render(handler.output, place.run.state, error=seen))
+        else:
+            self.complete_handled(place, None)
+
+    def handler_closed(self, place: Place, output: Any, error: ErrorInfo | None) -> None:
+        """Go on after a handler's steps: the step is handled, or fails with the handler's error."""
+        if error is None:
+            self.complete_handled(place, output)
+        else:
+            self._fail_scope(place, error.model_copy(update={"cause": place.record.error, "via": place.path}))
+
+    # --- repaired by an operator ----------------------------------------------------------------------------------
+
+    def repair(self, path: str, action: str, output: Any) -> None:
+        """Bring a parked step on; a step that is not parked any more is left alone."""
+        place = self._engine.find(path)
+        if place is None or place.record.awaits != "operator":
+            return
+        place.record.awaits = None
+        if action == "retry":
+            place.record.retried += 1
+            place.record.state = "pending"
+            self._engine.queue(place.run, place.step.step_id)
+        elif action == "skip":
+            self._engine.settle(place, "skipped")
+        else:
+            self.complete_handled(place, output)
