@@ -168,4 +168,14 @@ class _Planner:
             return await answers_http(host, port, READY_PATH)
 
         argv = [sys.executable, "-m", "orchestrator.cli", name]
-        return ProcessSpec(name, argv, self.layout.log(name), ready, self.environment, 60.0, GRACEFUL_STOP_SECONDS + 5)
+        return ProcessSpec(
+            name,
+            argv,
+            self.layout.log(name),
+            ready,
+            self.environment,
+            start_seconds=120.0,
+            stop_seconds=GRACEFUL_STOP_SECONDS + 5,
+            # Each question makes the API ask Temporal and Redis.
+            poll_seconds=0.2,
+        )

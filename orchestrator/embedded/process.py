@@ -17,7 +17,6 @@ from pathlib import Path
 from orchestrator.embedded import tether
 
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
-POLL_SECONDS = 0.05
 
 
 class StartFailed(Exception):
@@ -36,6 +35,7 @@ class ProcessSpec:
         environment: variables set on top of ours; None removes one.
         start_seconds: how long it may take until it is ready.
         stop_seconds: how long it may take to end after SIGTERM before it is killed.
+        poll_seconds: how often `ready` is asked.
     """
 
     name: str
@@ -45,6 +45,7 @@ class ProcessSpec:
     environment: Mapping[str, str | None] = field(default_factory=dict)
     start_seconds: float = 30.0
     stop_seconds: float = 10.0
+    poll_seconds: float = 0.05
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process in a group of its own, tied to our life.
@@ -87,7 +88,7 @@ class ProcessSpec:
                         return
             except (OSError, TimeoutError):
                 pass
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self.poll_seconds)
         raise StartFailed(self._complaint(f"was not ready after {self.start_seconds:g} s"))
 
     def _complaint(self, what: str) -> str:
