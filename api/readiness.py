@@ -12,7 +12,6 @@ from temporalio.service import RPCError
 
 from api.dependencies import Services
 from api.schemas.health import PartHealth
-from api.temporal_calls import temporal_calls
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.stores.leases import WorkerLease
 from orchestrator.stores.redis import redis_errors
@@ -68,7 +67,7 @@ async def _checked(check: Callable[[], Awaitable[str]]) -> PartHealth:
 
 async def _temporal(services: Services) -> str:
     namespace = services.settings.temporal_namespace
-    async with temporal_calls(services.settings, CHECK_SECONDS):
+    async with services.calls.bounded(CHECK_SECONDS, patience_seconds=0):
         await services.temporal.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
     return f"namespace '{namespace}' at {services.settings.temporal_address}"
 

@@ -15,7 +15,7 @@ from api.execution_history import initial_view
 from api.execution_links import links_of
 from api.executions import Outcome
 from api.schemas.executions import ExecuteRequest, ExecutionDocument, StepRow
-from api.temporal_calls import is_connect_failure, temporal_calls
+from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
 from orchestrator.client import new_execution_id, start_execution
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import (
@@ -89,9 +89,9 @@ async def start(services: Services, stored: StoredDefinition, request: ExecuteRe
 
 
 async def _start(services: Services, message: StartExecution, execution_id: str, tags: dict[str, str]) -> str | None:
-    timeout = timedelta(seconds=START_SECONDS)
+    timeout = timedelta(seconds=PATIENCE_SECONDS)
     try:
-        async with temporal_calls(services.settings, START_SECONDS):
+        async with services.calls.bounded(START_SECONDS):
             handle = await start_execution(
                 services.temporal, services.settings, message, execution_id=execution_id, tags=tags, rpc_timeout=timeout
             )

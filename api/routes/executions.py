@@ -134,4 +134,4 @@ async def cancel_execution(services: ServicesDep, execution_id: ExecutionId, bod
 
 
 def _control(services: ServicesDep) -> ExecutionControl:
-    return ExecutionControl(services.executions, services.settings)
+    return ExecutionControl(services.executions, services.calls)

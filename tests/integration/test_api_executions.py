@@ -382,7 +382,8 @@ async def test_without_a_worker_a_read_is_stale_and_still_tells_what_was_done(
         await eventually(lambda: stubs.calls["second"] == 1)
     began = time.monotonic()
     found = await document(api, execution_id)
-    assert time.monotonic() - began < 5
+    # No worker holds a lease: nobody waits for one.
+    assert time.monotonic() - began < 2
     assert found["stale"] is True
     assert (found["status"], found["input"], found["name"]) == ("running", {"n": 1}, "Two")
     assert states(found) == {"first": "completed", "second": "running"}
