@@ -142,4 +142,4 @@ def _spread(seconds: float | None) -> float:
 
 def names_of(activities: list[Callable[..., Any]]) -> list[str]:
     """Return the registered names of activities."""
-    return [getattr(item, "__temporal_activity_definition").name for item in activities]  # noqa: B009
+    return [getattr(item, "__temporal_activity_definition").name for item in activities]

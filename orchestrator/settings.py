@@ -103,7 +103,8 @@ class Settings(BaseSettings):
                     ipaddress.ip_network(entry, strict=False)
                 except ValueError as error:
                     raise ValueError(
-                        f"HTTP_ALLOW_HOSTS entry {entry!r} is not a network; write a host name, an address or a CIDR such as 10.0.0.0/8"
+                        f"HTTP_ALLOW_HOSTS entry {entry!r} is not a network; "
+                        "write a host name, an address or a CIDR such as 10.0.0.0/8"
                     ) from error
         return value
 
