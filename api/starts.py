@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+import orjson
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -17,11 +18,13 @@ from api.executions import Outcome
 from api.schemas.executions import ExecuteRequest, ExecutionDocument, StepRow
 from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
 from orchestrator.client import new_execution_id, start_execution
+from orchestrator.definition.issues import Issue
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import (
     ExecutionNotFound,
     InvalidInput,
     PayloadTooLarge,
+    RequestError,
     TemporalUnavailable,
     WorkflowDeleted,
 )
@@ -29,6 +32,8 @@ from orchestrator.execution.messages import ExecutionView, StartExecution
 from orchestrator.stores.definitions import StoredDefinition
 
 START_SECONDS = 1.2
+TAGS_BYTES = 2048
+"""Temporal's limit for the value of one search attribute."""
 LOOKUP_SECONDS = 0.5
 """Start and lookup together stay below the two seconds in which the API answers 503."""
 
@@ -68,6 +73,19 @@ def check_input(definition: dict[str, Any], value: Any) -> None:
         )
 
 
+def check_tags(definition: dict[str, Any], tags: dict[str, str]) -> None:
+    """Refuse tags that Temporal would refuse: all of them together are one search attribute.
+
+    Raises:
+        RequestError: definition's and start's tags are together too large.
+    """
+    together = [f"{key}={value}" for key, value in {**definition.get("tags", {}), **tags}.items()]
+    size = len(orjson.dumps(together))
+    if size > TAGS_BYTES:
+        message = f"the definition's and the start's tags are together {size} bytes; {TAGS_BYTES} are allowed"
+        raise RequestError(message, issues=[Issue("tags-too-large", message, "/tags", "send fewer or shorter tags")])
+
+
 async def start(services: Services, stored: StoredDefinition, request: ExecuteRequest) -> ExecutionDocument:
     """Start an execution pinned to a definition and return its first document.
 
@@ -76,6 +94,7 @@ async def start(services: Services, stored: StoredDefinition, request: ExecuteRe
             where Temporal did not say.
         PayloadTooLarge: Temporal refuses the size of definition and input together.
     """
+    check_tags(stored.definition, request.tags)
     message = StartExecution(
         workflow_id=stored.workflow_id,
         definition=stored.definition,
@@ -124,11 +143,13 @@ async def _look_up(services: Services, execution_id: str, reason: TemporalUnavai
 
 def _refused(error: RPCError, message: StartExecution) -> Exception:
     # Temporal's limits: 2 MiB for one payload (INVALID_ARGUMENT), 4 MiB for one call.
-    if error.status == RPCStatusCode.INVALID_ARGUMENT and "exceeds" in error.message:
+    if error.status == RPCStatusCode.INVALID_ARGUMENT and "Blob data size" in error.message:
         return PayloadTooLarge(
             f"definition and input of workflow '{message.workflow_id}' are together larger than Temporal takes",
             hint="keep large values elsewhere and pass a reference to them",
         )
+    if error.status == RPCStatusCode.INVALID_ARGUMENT and "search attribute" not in error.message.lower():
+        return RequestError(f"Temporal refused the start: {error.message}")
     return TemporalUnavailable(
         f"Temporal refused the start: {error.message}",
         hint="check the namespace and that its search attributes are registered",

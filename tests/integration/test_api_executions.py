@@ -39,13 +39,13 @@ TWO_STEPS: dict[str, Any] = {
         },
     ],
 }
+Scripts = Mapping[str, Sequence[Mapping[str, Any]]]
+
 CLOSED = {"completed", "failed", "cancelled", "terminated", "timed_out"}
 
 
 @asynccontextmanager
-async def working(
-    client: Client, settings: Settings, scripts: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
-) -> AsyncIterator[Stubs]:
+async def working(client: Client, settings: Settings, scripts: Scripts | None = None) -> AsyncIterator[Stubs]:
     """A worker whose agents play scripts."""
     stubs = Stubs(scripts)
     redis = connect_redis(settings)
@@ -110,7 +110,10 @@ async def test_a_synchronous_start_answers_with_the_result(
     api: httpx2.AsyncClient, temporal_client: Client, isolated_settings: Settings
 ) -> None:
     lead = {"lead": {"name": "Acme Corp", "budget": 50000}}
-    scripts = {"first": [{"result": {"score": 9}}], "second": [{"error": {"type": "boom"}}, {"result": {"size": 40}}]}
+    scripts: Scripts = {
+        "first": [{"result": {"score": 9}}],
+        "second": [{"error": {"type": "boom"}}, {"result": {"size": 40}}],
+    }
     async with working(temporal_client, isolated_settings, scripts):
         answer = await api.post("/workflows/two/execute", json={"input_data": lead, "async_execution": False})
         assert answer.status_code == 200, answer.text
@@ -180,7 +183,8 @@ async def test_an_asynchronous_start_answers_at_once_and_can_be_read(
 async def test_a_start_needs_no_body_and_its_input_defaults_to_an_empty_object(
     api: httpx2.AsyncClient, body: dict[str, Any] | None
 ) -> None:
-    answer = await api.post("/workflows/two/execute", **({} if body is None else {"json": body}))
+    send = api.build_request("POST", "/workflows/two/execute", json=body)
+    answer = await api.send(send)
     assert answer.status_code == 202
     assert answer.json()["input"] == {}
 
@@ -198,6 +202,8 @@ async def test_a_start_needs_no_body_and_its_input_defaults_to_an_empty_object(
         ({"version": 1.5}, "/version"),
         ({"tags": {"a": 1}}, "/tags/a"),
         ({"tags": ["a"]}, "/tags"),
+        ({"tags": {"a": "x" * 257}}, "/tags/a"),
+        ({"tags": {str(number): "😀" * 256 for number in range(2)}}, "/tags"),
         ([], ""),
     ],
 )
@@ -398,7 +404,7 @@ async def test_executions_are_listed_newest_first_in_pages_by_workflow_and_statu
     api: httpx2.AsyncClient, temporal_client: Client, isolated_settings: Settings, own_workflow: str
 ) -> None:
     name = own_workflow
-    failing = {"first": [{"result": 1}, {"result": 1}, {"error": {"type": "boom", "retryable": False}}]}
+    failing: Scripts = {"first": [{"result": 1}, {"result": 1}, {"error": {"type": "boom", "retryable": False}}]}
     async with working(temporal_client, isolated_settings, failing):
         ids = []
         for number in range(3):

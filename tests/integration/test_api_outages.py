@@ -23,7 +23,9 @@ from tests.support.api_server import held_lease, problem_in, running_api
 from tests.support.polling import eventually
 
 SMALL: dict[str, Any] = {"name": "Small", "steps": [{"step_id": "only", "step_type": "transform", "value": 1}]}
-NEEDS_REDIS = [
+Call = tuple[str, str, dict[str, Any] | None]
+
+NEEDS_REDIS: list[Call] = [
     ("POST", "/workflows/", SMALL),
     ("GET", "/workflows/", None),
     ("PUT", "/workflows/small", SMALL),
@@ -38,7 +40,7 @@ NEEDS_REDIS = [
     ("GET", "/agents/sales", None),
     ("GET", "/agents/sales/health", None),
 ]
-NEEDS_TEMPORAL = [
+NEEDS_TEMPORAL: list[Call] = [
     ("GET", "/executions/", None),
     ("GET", "/executions/ex-1", None),
     ("POST", "/executions/ex-1/pause", {}),
@@ -212,13 +214,14 @@ async def test_a_part_that_freezes_is_answered_for_in_time_and_recovers(tmp_path
                 )
             assert (await api.get("/workflows/small")).status_code == 200
             with frozen(temporal_pid):
-                unknown, *_ = await asyncio.gather(
+                answers = await asyncio.gather(
                     assert_unavailable(api, "POST", "/workflows/small/execute", {}, "start-unknown"),
                     assert_unavailable(api, "GET", "/executions/ex-1", None, "temporal-unavailable"),
                     assert_unavailable(api, "GET", "/executions/", None, "temporal-unavailable"),
                     assert_unavailable(api, "GET", "/health/ready", None, "not-ready"),
                 )
                 assert (await api.get("/workflows/small")).status_code == 200
+            unknown = answers[0]
             assert unknown["execution_id"] in unknown["detail"]
             assert f"/executions/{unknown['execution_id']}" in unknown["hint"]
             assert (await api.post("/workflows/small/execute", json={})).status_code == 202
