@@ -449,11 +449,14 @@ async def test_another_programs_workflow_is_no_execution(
     await temporal_client.get_workflow_handle(foreign).terminate()
 
 
-async def test_definition_and_input_that_are_too_large_together_are_refused(api: httpx2.AsyncClient) -> None:
-    large = {**TWO_STEPS, "name": "Large", "vars": {"text": "x" * 900_000}}
-    assert (await api.put("/workflows/large", json=large)).status_code == 201
-    answer = await api.post("/workflows/large/execute", json={"input_data": "y" * 1_900_000})
-    problem_in(answer, 413, "payload-too-large")
+async def test_what_temporal_finds_too_large_is_refused(isolated_settings: Settings) -> None:
+    step = {"step_id": "only", "step_type": "transform", "value": 1}
+    large = {"name": "Large", "vars": {"text": "x" * 900_000}, "steps": [step]}
+    # Without a claim store, definition and input travel to Temporal in one piece.
+    async with running_api(isolated_settings.model_copy(update={"claim_store": "none"})) as api:
+        assert (await api.put("/workflows/large", json=large)).status_code == 201
+        answer = await api.post("/workflows/large/execute", json={"input_data": "y" * 1_900_000})
+        problem_in(answer, 413, "payload-too-large")
 
 
 async def test_a_start_by_reference_is_shown_like_any_other(
