@@ -23,7 +23,7 @@ from activities.models import ModelActivities
 from activities.vectors import VectorActivities
 from orchestrator.agents import AgentFactory, agent_factory
 from orchestrator.agents.providers import ModelProviders
-from orchestrator.client import connect
+from orchestrator.client import connect, disconnect
 from orchestrator.execution.errors import Unavailable
 from orchestrator.guarded_http import GuardedHttp
 from orchestrator.settings import Settings
@@ -37,6 +37,8 @@ from orchestrator.workflows.search_attributes import TYPES
 log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE_SECONDS = 10.0
+CLAIMS_AT_ONCE = 48
+"""Large payloads of one workflow task that wait together for the store's fsync, which may take a second."""
 PASSED_THROUGH = ("orchestrator", "pydantic", "pydantic_core", "orjson", "rfc8785", "jsonschema_rs", "re2")
 """What the sandboxed runner does not load anew for each execution: our pure packages and their libraries."""
 
@@ -62,6 +64,7 @@ def build_worker(client: Client, settings: Settings, activities: Sequence[Callab
         max_concurrent_activities=settings.worker_max_concurrent_activities,
         max_concurrent_workflow_tasks=settings.worker_max_concurrent_workflow_tasks,
         graceful_shutdown_timeout=timedelta(seconds=settings.worker_graceful_shutdown_seconds),
+        max_workflow_task_external_storage_concurrency=CLAIMS_AT_ONCE,
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
     )
@@ -133,6 +136,7 @@ async def _serve(settings: Settings, client: Client, factory: AgentFactory, stop
             log.info("the worker stops", graceful_seconds=settings.worker_graceful_shutdown_seconds)
     await vectors.aclose()
     await factory.aclose()
+    await disconnect(client)
 
 
 async def _persistently(call: Callable[[], Awaitable[T]], part: str) -> T:
