@@ -106,8 +106,9 @@ class _Planner:
     def _redis(self) -> str:
         if self._is_set("redis_url"):
             parts = urlsplit(self.settings.redis_url)
-            where = f"{parts.hostname}:{parts.port or 6379}"
-            address = (parts.hostname or LOOPBACK, parts.port or 6379)
+            # A Unix socket's URL has a path and no host; whether it answers shows when the services connect.
+            address = (parts.hostname, parts.port or 6379) if parts.hostname else None
+            where = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
             self.externals.append(External("Redis", where, "REDIS_URL", address))
             return self.settings.redis_dsn
         secret = self.settings.redis_password
@@ -122,7 +123,7 @@ class _Planner:
         settings = self.settings
         if self._is_set("temporal_address"):
             host, _, port = settings.temporal_address.rpartition(":")
-            target = (host, int(port)) if host and port.isdigit() else None
+            target = (host.strip("[]"), int(port)) if host and port.isdigit() else None
             self.externals.append(External("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS", target))
             return settings.temporal_address, settings.temporal_ui_url
         own_port, ui_port = self._port(USUAL_PORTS["temporal"]), self._port(USUAL_PORTS["temporal_ui"])

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from orchestrator.embedded.ports import free_port
+from orchestrator.sdk import ApiProblem, OrchestratorClient
 from tests.support.commands import ROOT, orchestrator
 from tests.support.local_stack import UpProcess, bare_environment, launch_up, running_stack
 from tests.support.polling import wait_for
@@ -101,6 +102,18 @@ def test_an_execution_is_paused_resumed_and_cancelled_from_the_command_line(stac
     code, complaint = command(stack, "pause", execution_id)
     assert code == 1
     assert execution_id in complaint
+
+
+def test_the_client_waits_for_a_synchronous_execution_longer_than_for_other_answers(stack: UpProcess) -> None:
+    resting = {**WAITING, "steps": [{"step_id": "rest", "step_type": "wait", "seconds": 2}]}
+    with OrchestratorClient(stack.endpoints()["api"], timeout_seconds=1.5) as client:
+        assert client.put_workflow("rest", {**resting, "workflow_id": "rest"})["version"] == 1
+        assert client.execute("rest", {}, async_execution=False)["status"] == "completed"
+        assert client.execute("rest", {}, async_execution=False, wait_seconds=0.1)["status"] == "running"
+        with pytest.raises(ApiProblem) as problem:
+            client.execute("no-such-workflow", {})
+    assert problem.value.status == 404
+    assert problem.value.code == "workflow-not-found"
 
 
 def test_the_demo_uses_the_stack_that_runs_and_leaves_it(stack: UpProcess) -> None:
