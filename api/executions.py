@@ -24,9 +24,10 @@ from api.pending_activities import merge_pending
 from api.schemas.executions import ExecutionDocument, ExecutionStatus, StepRow
 from api.temporal_calls import TemporalCalls, is_connect_failure
 from api.times import text_of
-from orchestrator.execution.errors import ExecutionNotFound, RedisUnavailable, TemporalUnavailable
+from orchestrator.execution.errors import ExecutionNotFound, RedisUnavailable, TemporalUnavailable, Unavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView
 from orchestrator.settings import Settings
+from orchestrator.stores.claims import claim_errors
 from orchestrator.stores.leases import WorkerLeases
 from orchestrator.workflows.search_attributes import DEFINITION_ID, DEFINITION_VERSION, DETAIL, STATUS
 
@@ -127,8 +128,9 @@ class ExecutionReader:
         timeout = timedelta(seconds=QUERY_SECONDS)
         try:
             async with self._calls.bounded(QUERY_SECONDS + 0.2, patience_seconds=0):
-                answer: ExecutionView = await handle.query("state", result_type=ExecutionView, rpc_timeout=timeout)
-        except (TemporalUnavailable, RPCError, WorkflowQueryFailedError, ValidationError):
+                with claim_errors():
+                    answer: ExecutionView = await handle.query("state", result_type=ExecutionView, rpc_timeout=timeout)
+        except (Unavailable, RPCError, WorkflowQueryFailedError, ValidationError):
             return None
         return answer
 
@@ -145,9 +147,12 @@ class ExecutionReader:
 
         Raises:
             RPCError: Temporal went away.
+            ClaimMissing: the result is large and lost.
+            Unavailable: the result is large, and the claim store does not answer.
         """
         try:
-            return Outcome(await handle.result(follow_runs=True))
+            with claim_errors():
+                return Outcome(await handle.result(follow_runs=True))
         except WorkflowFailureError as error:
             return Outcome(_view_in(error.cause), error.cause)
         except (ValueError, TypeError, RuntimeError) as error:

@@ -17,7 +17,7 @@ from api.execution_links import links_of
 from api.executions import Outcome
 from api.schemas.executions import ExecuteRequest, ExecutionDocument, StepRow
 from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
-from orchestrator.client import new_execution_id, start_execution
+from orchestrator.client import new_execution_id, start_execution, what_starts
 from orchestrator.definition.issues import Issue
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import (
@@ -29,6 +29,7 @@ from orchestrator.execution.errors import (
     WorkflowDeleted,
 )
 from orchestrator.execution.messages import ExecutionView, StartExecution
+from orchestrator.stores.claims import keep_ahead
 from orchestrator.stores.definitions import StoredDefinition
 
 START_SECONDS = 1.2
@@ -92,7 +93,8 @@ async def start(services: Services, stored: StoredDefinition, request: ExecuteRe
     Raises:
         TemporalUnavailable: nothing was started; with the code `start-unknown` and the execution id in its details
             where Temporal did not say.
-        PayloadTooLarge: Temporal refuses the size of definition and input together.
+        PayloadTooLarge: definition and input are together over the limit.
+        RedisUnavailable: they are large, and the claim store does not take them; nothing was started.
     """
     check_tags(stored.definition, request.tags)
     message = StartExecution(
@@ -102,6 +104,8 @@ async def start(services: Services, stored: StoredDefinition, request: ExecuteRe
         sha256=stored.sha256,
         input=request.input_data,
     )
+    # Before the call to Temporal and outside its time limit: the store's fsync may take a second.
+    await keep_ahead(services.temporal.data_converter, message, what_starts(message))
     execution_id = new_execution_id()
     run_id = await _start(services, message, execution_id, request.tags)
     return _first_document(services, message, execution_id, run_id)
@@ -142,11 +146,11 @@ async def _look_up(services: Services, execution_id: str, reason: TemporalUnavai
 
 
 def _refused(error: RPCError, message: StartExecution) -> Exception:
-    # Temporal's limits: 2 MiB for one payload (INVALID_ARGUMENT), 4 MiB for one call.
+    # Without a claim store Temporal's limits hold: 2 MiB for one payload (INVALID_ARGUMENT), 4 MiB for one call.
     if error.status == RPCStatusCode.INVALID_ARGUMENT and "Blob data size" in error.message:
         return PayloadTooLarge(
             f"definition and input of workflow '{message.workflow_id}' are together larger than Temporal takes",
-            hint="keep large values elsewhere and pass a reference to them",
+            hint="keep large values elsewhere and pass a reference to them, or configure CLAIM_STORE",
         )
     if error.status == RPCStatusCode.INVALID_ARGUMENT and "search attribute" not in error.message.lower():
         return RequestError(f"Temporal refused the start: {error.message}")

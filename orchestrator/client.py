@@ -67,6 +67,11 @@ def new_execution_id() -> str:
     return "ex-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(26))
 
 
+def what_starts(start: StartExecution) -> str:
+    """Return how errors about its size name a start."""
+    return f"the start of workflow '{start.workflow_id}' (definition and input)"
+
+
 async def start_execution(
     client: Client,
     settings: Settings,
@@ -92,9 +97,7 @@ async def start_execution(
         PayloadTooLarge: definition and input are together over the limit.
         Unavailable: they are large, and the claim store did not take them.
     """
-    await keep_ahead(
-        client.data_converter, start, f"the start of workflow '{start.workflow_id}' (definition and input)"
-    )
+    await keep_ahead(client.data_converter, start, what_starts(start))
     definition = start.definition or {}
     all_tags = {**definition.get("tags", {}), **(tags or {})}
     return await client.start_workflow(

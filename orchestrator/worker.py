@@ -27,6 +27,7 @@ from orchestrator.client import connect, disconnect
 from orchestrator.execution.errors import Unavailable
 from orchestrator.guarded_http import GuardedHttp
 from orchestrator.settings import Settings
+from orchestrator.stores.claims import claim_driver
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.vectors import VectorStore, open_vectors
@@ -41,6 +42,8 @@ CLAIMS_AT_ONCE = 48
 """Large payloads of one workflow task that wait together for the store's fsync, which may take a second."""
 PASSED_THROUGH = ("orchestrator", "pydantic", "pydantic_core", "orjson", "rfc8785", "jsonschema_rs", "re2")
 """What the sandboxed runner does not load anew for each execution: our pure packages and their libraries."""
+CLAIM_PATIENCE_SECONDS = 3.0
+"""A worker waits for a restart of the claim store; workflow tasks and heartbeats time out after ten seconds."""
 
 T = TypeVar("T")
 
@@ -54,6 +57,9 @@ def workflow_runner(settings: Settings) -> SandboxedWorkflowRunner | Unsandboxed
 
 def build_worker(client: Client, settings: Settings, activities: Sequence[Callable[..., Any]]) -> Worker:
     """Return a worker of the settings' task queue; the caller runs it."""
+    driver = claim_driver(client.data_converter)
+    if driver is not None:
+        driver.patience_seconds = CLAIM_PATIENCE_SECONDS
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
@@ -129,7 +135,8 @@ async def _serve(settings: Settings, client: Client, factory: AgentFactory, stop
     vectors = open_vectors(settings)
     async with step_activities(client, settings, factory, vectors) as activities:
         worker = build_worker(client, settings, activities)
-        report = WorkerReport(settings, factory, vectors)
+        driver = claim_driver(client.data_converter)
+        report = WorkerReport(settings, factory, vectors, driver.claims if driver else None)
         async with report.kept_fresh(), worker, factory.leases.held(lambda: report.lease):
             log.info("the worker serves", task_queue=settings.temporal_task_queue, namespace=client.namespace)
             await stop.wait()

@@ -174,6 +174,7 @@ async def test_a_missing_or_damaged_claim_is_named_logged_and_retryable(
     [reference] = await converter.encode([LARGE])
     [key] = [key async for key in redis.scan_iter(f"{isolated_settings.redis_key_prefix}:claim:*")]
     kept = await redis.get(key)
+    assert isinstance(kept, bytes)
     for damage, told in ((lambda: redis.set(key, kept + b"x"), "is damaged"), (lambda: redis.delete(key), "is not in")):
         await damage()
         with structlog.testing.capture_logs() as logs, pytest.raises(ApplicationError, match=told) as caught:
@@ -207,7 +208,7 @@ async def test_a_value_over_the_limit_is_refused_before_it_is_sent(converter: Da
 
 def test_settings_say_what_a_claim_store_needs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="CLAIM_STORE=s3 is not available yet"):
-        Settings(_env_file=None, claim_store="s3")  # type: ignore[arg-type]
+        Settings(_env_file=None, claim_store="s3")
     with pytest.raises(ValueError, match="CLAIM_STORE=file needs CLAIM_STORE_PATH"):
         Settings(_env_file=None, claim_store="file")
     none = Settings(_env_file=None, claim_store="none")

@@ -26,8 +26,6 @@ from orchestrator.stores.claims.port import ClaimStore
 log = structlog.get_logger(__name__)
 
 PAUSES_SECONDS = (0.1, 0.3, 0.6, 1.0)
-PATIENCE_SECONDS = 3.0
-"""A restart of the store is waited for; workflow tasks and heartbeats time out after ten seconds."""
 CONFIRMED_SECONDS = 60.0
 MOST_CONFIRMED = 10_000
 HASHED_INLINE_BYTES = 256 * 1024
@@ -47,12 +45,16 @@ class ClaimDriver(StorageDriver):
         store: where the bytes go.
         threshold_bytes: from which size on a payload is kept outside.
         max_bytes: the largest value that callers and activities may hand over.
+
+    Attributes:
+        patience_seconds: how long a payload waits for a store that is away; callers that answer people have none.
     """
 
     def __init__(self, store: ClaimStore, *, threshold_bytes: int, max_bytes: int) -> None:
         self.claims = store
         self.threshold_bytes = threshold_bytes
         self.max_bytes = max_bytes
+        self.patience_seconds = 0.0
         self._confirmed: OrderedDict[str, float] = OrderedDict()
 
     def name(self) -> str:
@@ -66,7 +68,7 @@ class ClaimDriver(StorageDriver):
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
         """Keep payloads and return their references."""
         try:
-            return await _patiently(lambda: self.keep(payloads))
+            return await self._patiently(lambda: self.keep(payloads))
         except OrchestratorError as error:
             raise _task_failure(error) from error
 
@@ -75,7 +77,7 @@ class ClaimDriver(StorageDriver):
     ) -> list[Payload]:
         """Return the payloads of references."""
         try:
-            found = await _patiently(lambda: self._fetch(claims))
+            found = await self._patiently(lambda: self._fetch(claims))
         except OrchestratorError as error:
             if isinstance(error, ClaimMissing):
                 log.error("a claim is missing", error=error.message, **error.details)
@@ -90,6 +92,19 @@ class ClaimDriver(StorageDriver):
             Unavailable: the store did not confirm.
         """
         return await asyncio.gather(*(self._keep(payload) for payload in payloads))
+
+    async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
+        end = time.monotonic() + self.patience_seconds
+        for pause in PAUSES_SECONDS:
+            try:
+                return await call()
+            except ClaimMissing:
+                raise
+            except Unavailable:
+                if time.monotonic() + pause >= end:
+                    raise
+            await asyncio.sleep(pause)
+        return await call()
 
     async def _keep(self, payload: Payload) -> StorageDriverClaim:
         data = payload.SerializeToString(deterministic=True)
@@ -118,20 +133,6 @@ class ClaimDriver(StorageDriver):
                 details={"sha256": sha256, "store": self.name()},
             )
         return Payload.FromString(data)
-
-
-async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
-    end = time.monotonic() + PATIENCE_SECONDS
-    for pause in PAUSES_SECONDS:
-        try:
-            return await call()
-        except ClaimMissing:
-            raise
-        except Unavailable:
-            if time.monotonic() + pause >= end:
-                raise
-        await asyncio.sleep(pause)
-    return await call()
 
 
 async def _sha256(data: bytes) -> str:
