@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from orchestrator.embedded.layout import Endpoints, Layout
 from orchestrator.embedded.model_server import DEFAULT_MODEL, model_server
 from orchestrator.embedded.ports import LOOPBACK, choose
-from orchestrator.embedded.probes import answers_http
+from orchestrator.embedded.probes import ready_answer
 from orchestrator.embedded.process import ProcessSpec
 from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
@@ -165,8 +166,10 @@ class _Planner:
                 return
 
     def _service(self, name: str, host: str, port: int) -> ProcessSpec:
-        async def ready() -> bool:
-            return await answers_http(host, port, READY_PATH)
+        async def ready(pid: int) -> bool:
+            health = await ready_answer(host, port, READY_PATH)
+            # The lease of a worker that was killed a moment ago makes the API ready, too.
+            return health is not None and (name == "api" or pid in _worker_pids(health))
 
         argv = [sys.executable, "-m", "orchestrator.cli", name]
         return ProcessSpec(
@@ -180,3 +183,8 @@ class _Planner:
             # Each question makes the API ask Temporal and Redis.
             poll_seconds=0.2,
         )
+
+
+def _worker_pids(health: dict[str, Any]) -> set[int]:
+    """The workers that poll now, as the API's readiness lists them."""
+    return {worker["pid"] for worker in health["parts"]["worker"]["workers"] or ()}

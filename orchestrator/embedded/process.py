@@ -31,7 +31,7 @@ class ProcessSpec:
         name: a word for people and for the log file.
         argv: the command; `argv[0]` is an executable.
         log_path: where its output is appended.
-        ready: returns True once the process serves; it is polled and may raise `OSError` meanwhile.
+        ready: given the pid, returns True once that process serves; it is polled and may raise `OSError` meanwhile.
         environment: variables set on top of ours; None removes one.
         start_seconds: how long it may take until it is ready.
         stop_seconds: how long it may take to end after SIGTERM before it is killed.
@@ -41,7 +41,7 @@ class ProcessSpec:
     name: str
     argv: Sequence[str]
     log_path: Path
-    ready: Callable[[], Awaitable[bool]]
+    ready: Callable[[int], Awaitable[bool]]
     environment: Mapping[str, str | None] = field(default_factory=dict)
     start_seconds: float = 30.0
     stop_seconds: float = 10.0
@@ -84,7 +84,7 @@ class ProcessSpec:
                 raise StartFailed(self._complaint(f"ended with status {process.returncode} while starting"))
             try:
                 async with asyncio.timeout(2):
-                    if await self.ready():
+                    if await self.ready(process.pid):
                         return
             except (OSError, TimeoutError):
                 pass
