@@ -17,7 +17,7 @@ from api.openapi import describe
 from api.routes import agents, executions, health, language, workflows
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
-from orchestrator.client import connect
+from orchestrator.client import connect, disconnect
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.leases import WorkerLeases
@@ -48,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
                 executions=ExecutionReader(temporal, calls, leases, settings),
             )
             yield
+            await disconnect(temporal)
         finally:
             await redis.aclose()
 
