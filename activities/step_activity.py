@@ -10,14 +10,19 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 from temporalio import activity
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import application_error, as_orchestrator_error
 from activities.heartbeat import heartbeating
-from orchestrator.execution.errors import AttemptTimeout, CircuitOpen, OrchestratorError
+from orchestrator.execution.errors import AttemptTimeout, CircuitOpen, OrchestratorError, Unavailable
 from orchestrator.execution.messages import StepCall, StepResult
+from orchestrator.stores.claims import claim_driver, claimed_input_bytes, keep_ahead, too_large
 
 log = structlog.get_logger(__name__)
+
+LONGEST_PAUSE_SECONDS = 5.0
+"""Between two tries to keep a result while the claim store is away."""
 
 
 class StepRequest(Protocol):
@@ -60,15 +65,25 @@ class _Attempt:
         self._info = activity.info()
         self._parked = _parked_before(self._info)
         self._number = self._info.attempt - self._parked
+        self._converter = _converter()
+        self._driver = claim_driver(self._converter)
+        self._unkept: Unavailable | None = None
 
     async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Run the work to its result or to the `ApplicationError` that Temporal shall see."""
+        if claimed_input_bytes.get():
+            self._count_afresh()
+            self._check_input()
         self._refuse_exhausted()
         async with heartbeating(self._details):
             try:
                 async with asyncio.timeout(self._time_limit()):
                     result = await work()
+                    result.attempts = self._number
+                    await self._keep(result)
             except TimeoutError:
+                if self._unkept is not None:
+                    raise self._not_counted(self._unkept) from None
                 raise self._failure(self._timed_out()) from None
             except asyncio.CancelledError:
                 if not activity.is_worker_shutdown():
@@ -77,11 +92,44 @@ class _Attempt:
                 raise ApplicationError("the worker shut down", self._details(), type="worker-shutdown") from None
             except Exception as error:
                 raise self._failure(as_orchestrator_error(error), error) from error
-        result.attempts = self._number
         return result
 
+    def _count_afresh(self) -> None:
+        """Leave out of the count the attempts that ended before they began: the claim store withheld their input."""
+        began, parked = _last_heartbeat(self._info)
+        self._parked = self._info.attempt - 1 - max(0, began - parked)
+        self._number = self._info.attempt - self._parked
+        activity.heartbeat(self._details())
+
+    def _check_input(self) -> None:
+        size = claimed_input_bytes.get()
+        limit = self._driver.max_bytes if self._driver else size
+        if size > limit:
+            raise self._failure(too_large(f"the input of step '{self._call.path}'", size, limit))
+
+    async def _keep(self, result: Result) -> None:
+        """Keep a large result while heartbeats still go out, for as long as the attempt may take.
+
+        Raises:
+            PayloadTooLarge: the result is over the limit.
+        """
+        pause = 0.5
+        while self._driver is not None:
+            try:
+                await keep_ahead(self._converter, result, f"the result of step '{self._call.path}'")
+                return
+            except Unavailable as error:
+                log.warning("the claim store does not take a result", path=self._call.path, error=error.message)
+                self._unkept = error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def _not_counted(self, error: Unavailable) -> ApplicationError:
+        self._park()
+        return application_error(error, self._call, attempt=self._number - 1)
+
     def _details(self) -> dict[str, int]:
-        return {"parked": self._parked}
+        return {"parked": self._parked, "attempt": self._info.attempt}
 
     def _park(self) -> None:
         self._parked += 1
@@ -105,7 +153,8 @@ class _Attempt:
     def _refuse_exhausted(self) -> None:
         allowed = self._call.max_attempts
         if allowed and self._number > allowed:
-            message = f"step '{self._call.path}': attempt {allowed} of {allowed} ended without a report (a time-out or a crash)"
+            ending = f"attempt {allowed} of {allowed} ended without a report (a time-out or a crash)"
+            message = f"step '{self._call.path}': {ending}"
             error = AttemptTimeout(message, details={"kind": "lost-attempt"}, retryable=False)
             raise application_error(error, self._call, attempt=allowed)
 
@@ -128,10 +177,24 @@ class _Attempt:
 
 def _parked_before(info: activity.Info) -> int:
     """Return how many earlier attempts were parked, as the last heartbeat told."""
+    return min(_last_heartbeat(info)[1], info.attempt - 1)
+
+
+def _last_heartbeat(info: activity.Info) -> tuple[int, int]:
+    """Return the attempt that sent the last heartbeat and how many were parked by then; zeros without one."""
     for entry in info.heartbeat_details:
         if isinstance(entry, dict) and isinstance(entry.get("parked"), int):
-            return min(int(entry["parked"]), info.attempt - 1)
-    return 0
+            attempt = entry.get("attempt", info.attempt - 1)
+            return (attempt if isinstance(attempt, int) else 0), int(entry["parked"])
+    return 0, 0
+
+
+def _converter() -> DataConverter:
+    """Return the converter of the worker's client; without a worker (a test's environment) one that claims nothing."""
+    try:
+        return activity.client().data_converter
+    except RuntimeError:
+        return DataConverter.default
 
 
 def _spread(seconds: float | None) -> float:
@@ -142,4 +205,4 @@ def _spread(seconds: float | None) -> float:
 
 def names_of(activities: list[Callable[..., Any]]) -> list[str]:
     """Return the registered names of activities."""
-    return [getattr(item, "__temporal_activity_definition").name for item in activities]  # noqa: B009
+    return [getattr(item, "__temporal_activity_definition").name for item in activities]

@@ -15,8 +15,9 @@ from api.executions import ExecutionReader
 from api.middleware import SecureHeaders, UniformPaths
 from api.openapi import describe
 from api.routes import agents, executions, health, language, workflows
+from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
-from orchestrator.client import connect
+from orchestrator.client import connect, disconnect
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.leases import WorkerLeases
@@ -34,16 +35,20 @@ def create_app(settings: Settings) -> FastAPI:
         redis = connect_redis(settings)
         try:
             temporal = await connect(settings, lazy=True)
+            calls = TemporalCalls(temporal, settings)
+            leases = WorkerLeases(redis, settings.redis_key_prefix)
             app.state.services = Services(
                 settings=settings,
                 redis=redis,
                 temporal=temporal,
+                calls=calls,
                 definitions=DefinitionStore(redis, settings.redis_key_prefix),
                 agents=AgentFactory(settings, redis=redis),
-                leases=WorkerLeases(redis, settings.redis_key_prefix),
-                executions=ExecutionReader(temporal, settings),
+                leases=leases,
+                executions=ExecutionReader(temporal, calls, leases, settings),
             )
             yield
+            await disconnect(temporal)
         finally:
             await redis.aclose()
 

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from temporalio.client import Client
 
 from api.executions import ExecutionReader
+from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
@@ -23,6 +24,7 @@ class Services:
     settings: Settings
     redis: Redis
     temporal: Client
+    calls: TemporalCalls
     definitions: DefinitionStore
     agents: AgentFactory
     leases: WorkerLeases

@@ -9,9 +9,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.executions import ExecutionReader, Handle, not_found
 from api.schemas.executions import CLOSED, ExecutionDocument
-from api.temporal_calls import temporal_calls
+from api.temporal_calls import TemporalCalls
 from orchestrator.execution.errors import WrongState
-from orchestrator.settings import Settings
 
 OPERATOR = "operator"
 """The hold that the API sets and removes; a parent's or the workflow's own stay."""
@@ -20,9 +19,9 @@ OPERATOR = "operator"
 class ExecutionControl:
     """Sends operators' messages. Signals are durable: they also reach an execution whose worker is away."""
 
-    def __init__(self, reader: ExecutionReader, settings: Settings) -> None:
+    def __init__(self, reader: ExecutionReader, calls: TemporalCalls) -> None:
         self._reader = reader
-        self._settings = settings
+        self._calls = calls
 
     async def pause(self, execution_id: str, reason: str) -> ExecutionDocument:
         """Hold the execution at its next step boundary.
@@ -75,7 +74,7 @@ class ExecutionControl:
 
     async def _call(self, execution_id: str, message: Awaitable[None]) -> None:
         try:
-            async with temporal_calls(self._settings):
+            async with self._calls.bounded():
                 await message
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:

@@ -13,7 +13,6 @@ from temporalio.service import RPCError
 from api.dependencies import Services
 from api.execution_links import links_of
 from api.schemas.executions import ExecutionPage, ExecutionStatus, ExecutionSummary
-from api.temporal_calls import temporal_calls
 from api.times import text_of
 from orchestrator.definition.issues import Issue
 from orchestrator.execution.errors import RequestError, TemporalUnavailable
@@ -83,7 +82,7 @@ async def list_executions(
     query = _query(workflow_id, status)
     token = _decode_cursor(query, cursor)
     try:
-        async with temporal_calls(services.settings):
+        async with services.calls.bounded():
             pages = services.temporal.list_workflows(query, page_size=limit, next_page_token=token)
             await pages.fetch_next_page()
             items, following = list(pages.current_page or ()), pages.next_page_token

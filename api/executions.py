@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -21,15 +22,19 @@ from api.execution_history import view_from_history
 from api.execution_links import links_of
 from api.pending_activities import merge_pending
 from api.schemas.executions import ExecutionDocument, ExecutionStatus, StepRow
-from api.temporal_calls import is_connect_failure, temporal_calls
+from api.temporal_calls import TemporalCalls, is_connect_failure
 from api.times import text_of
-from orchestrator.execution.errors import ExecutionNotFound, TemporalUnavailable
+from orchestrator.execution.errors import ExecutionNotFound, RedisUnavailable, TemporalUnavailable, Unavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView
 from orchestrator.settings import Settings
+from orchestrator.stores.claims import claim_errors
+from orchestrator.stores.leases import WorkerLeases
 from orchestrator.workflows.search_attributes import DEFINITION_ID, DEFINITION_VERSION, DETAIL, STATUS
 
+PROMPT_SECONDS = 1.0
+"""A worker answers a query in milliseconds; after this time we ask whether there is one."""
 QUERY_SECONDS = 3.0
-"""A query needs a worker; without one the read falls back to what Temporal knows."""
+"""A busy worker, or one that must replay a long history, gets this long; then Temporal alone is asked."""
 LONGEST_EXECUTION_ID = 128
 
 Handle = WorkflowHandle[object, ExecutionView]
@@ -55,8 +60,10 @@ class Outcome:
 class ExecutionReader:
     """Reads executions of one namespace."""
 
-    def __init__(self, client: Client, settings: Settings) -> None:
+    def __init__(self, client: Client, calls: TemporalCalls, leases: WorkerLeases, settings: Settings) -> None:
         self._client = client
+        self._calls = calls
+        self._leases = leases
         self._settings = settings
 
     def handle(self, execution_id: str, run_id: str | None = None) -> Handle:
@@ -73,7 +80,7 @@ class ExecutionReader:
         if not 0 < len(execution_id) <= LONGEST_EXECUTION_ID or not execution_id.isprintable():
             raise not_found(execution_id)
         try:
-            async with temporal_calls(self._settings):
+            async with self._calls.bounded():
                 found = await self.handle(execution_id).describe()
         except RPCError as error:
             if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
@@ -108,22 +115,44 @@ class ExecutionReader:
 
     async def query(self, handle: Handle) -> ExecutionView | None:
         """Return the answer of the query `state`, or None where no worker gives one."""
+        asking = asyncio.create_task(self._ask(handle))
+        try:
+            answered, _ = await asyncio.wait({asking}, timeout=PROMPT_SECONDS)
+            if not answered and not await self._has_worker():
+                return None
+            return await asking
+        finally:
+            asking.cancel()
+
+    async def _ask(self, handle: Handle) -> ExecutionView | None:
         timeout = timedelta(seconds=QUERY_SECONDS)
         try:
-            async with temporal_calls(self._settings, QUERY_SECONDS + 0.2):
-                answer: ExecutionView = await handle.query("state", result_type=ExecutionView, rpc_timeout=timeout)
-        except (TemporalUnavailable, RPCError, WorkflowQueryFailedError, ValidationError):
+            async with self._calls.bounded(QUERY_SECONDS + 0.2, patience_seconds=0):
+                with claim_errors():
+                    answer: ExecutionView = await handle.query("state", result_type=ExecutionView, rpc_timeout=timeout)
+        except (Unavailable, RPCError, WorkflowQueryFailedError, ValidationError):
             return None
         return answer
+
+    async def _has_worker(self) -> bool:
+        """Whether a worker lives on our task queue; True where nobody can say."""
+        try:
+            leases = await self._leases.live()
+        except RedisUnavailable:
+            return True
+        return any(lease.task_queue == self._settings.temporal_task_queue for lease in leases)
 
     async def outcome(self, handle: Handle) -> Outcome:
         """Wait for the end and return it.
 
         Raises:
             RPCError: Temporal went away.
+            ClaimMissing: the result is large and lost.
+            Unavailable: the result is large, and the claim store does not answer.
         """
         try:
-            return Outcome(await handle.result(follow_runs=True))
+            with claim_errors():
+                return Outcome(await handle.result(follow_runs=True))
         except WorkflowFailureError as error:
             return Outcome(_view_in(error.cause), error.cause)
         except (ValueError, TypeError, RuntimeError) as error:
@@ -149,7 +178,7 @@ class ExecutionReader:
     ) -> ExecutionDocument:
         if outcome is None:
             try:
-                async with temporal_calls(self._settings):
+                async with self._calls.bounded():
                     outcome = await self.outcome(handle)
             except (TemporalUnavailable, RPCError):
                 outcome = Outcome(None)
@@ -177,7 +206,7 @@ class ExecutionReader:
             detail=attributes.get(DETAIL) or None,
         )
         try:
-            async with temporal_calls(self._settings):
+            async with self._calls.bounded():
                 return await view_from_history(handle, self._client.data_converter, fallback)
         except (TemporalUnavailable, RPCError):
             return fallback

@@ -27,21 +27,11 @@ STATUS: Mapping[type[OrchestratorError], int] = {
     errors.MalformedJson: 400,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
-    errors.InvalidDefinition: 422,
-    errors.InvalidInput: 422,
-    errors.InvalidAgent: 422,
-    errors.WorkflowNotFound: 404,
-    errors.ExecutionNotFound: 404,
-    errors.AgentNotFound: 404,
+    errors.NotFound: 404,
     errors.WorkflowDeleted: 410,
-    errors.WorkflowExists: 409,
-    errors.AgentExists: 409,
+    errors.Conflict: 409,
     errors.VersionConflict: 412,
-    errors.WrongState: 409,
-    errors.TemporalUnavailable: 503,
-    errors.RedisUnavailable: 503,
-    errors.VectorsUnavailable: 503,
-    errors.NoWorker: 503,
+    errors.Unavailable: 503,
     # A step's failure reaches HTTP only where the API itself does what a step does (agent health, evaluation).
     errors.AttemptTimeout: 503,
     errors.ExecutionTimeout: 503,
@@ -61,21 +51,14 @@ STATUS: Mapping[type[OrchestratorError], int] = {
     errors.OutcomeUnknown: 500,
     errors.MissingSecret: 500,
 }
-"""Leaf to status. `RequestError` is a leaf too: requests that break a rule without a name of its own."""
-
-_GROUPS: Mapping[type[OrchestratorError], int] = {
-    errors.NotFound: 404,
-    errors.Conflict: 409,
-    errors.Unavailable: 503,
-}
+"""Class to status; the nearest class in an error's line of ancestors decides."""
 
 
 def status_of(error: OrchestratorError) -> int:
     """Return the HTTP status of an error; 500 for what no table names."""
     for kind in type(error).__mro__:
-        status = STATUS.get(kind) or _GROUPS.get(kind)
-        if status is not None:
-            return status
+        if kind in STATUS:
+            return STATUS[kind]
     return 500
 
 

@@ -12,13 +12,13 @@ from temporalio.service import RPCError
 
 from api.dependencies import Services
 from api.schemas.health import PartHealth
-from api.temporal_calls import temporal_calls
 from orchestrator.execution.errors import OrchestratorError
+from orchestrator.stores.claims import claim_driver
 from orchestrator.stores.leases import WorkerLease
 from orchestrator.stores.redis import redis_errors
 
 CHECK_SECONDS = 1.2
-REQUIRED = ("temporal", "redis", "worker")
+REQUIRED = ("temporal", "redis", "worker", "claims")
 
 
 async def check_parts(services: Services) -> dict[str, PartHealth]:
@@ -31,8 +31,11 @@ async def check_parts(services: Services) -> dict[str, PartHealth]:
         )
         return f"{len(leases)} polling '{services.settings.temporal_task_queue}'"
 
-    temporal, redis, worker = await asyncio.gather(
-        _checked(lambda: _temporal(services)), _checked(lambda: _redis(services)), _checked(live_workers)
+    temporal, redis, worker, (identity, claims) = await asyncio.gather(
+        _checked(lambda: _temporal(services)),
+        _checked(lambda: _redis(services)),
+        _checked(live_workers),
+        _claims(services),
     )
     if worker.status == "ok" and not leases:
         worker = PartHealth(
@@ -46,6 +49,7 @@ async def check_parts(services: Services) -> dict[str, PartHealth]:
         "temporal": temporal,
         "redis": redis,
         "worker": worker,
+        "claims": _shared(claims, identity, leases),
         "model": _told([lease.model for lease in leases]),
         "vectors": _told([lease.vectors for lease in leases]),
     }
@@ -68,7 +72,7 @@ async def _checked(check: Callable[[], Awaitable[str]]) -> PartHealth:
 
 async def _temporal(services: Services) -> str:
     namespace = services.settings.temporal_namespace
-    async with temporal_calls(services.settings, CHECK_SECONDS):
+    async with services.calls.bounded(CHECK_SECONDS, patience_seconds=0):
         await services.temporal.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=namespace))
     return f"namespace '{namespace}' at {services.settings.temporal_address}"
 
@@ -77,6 +81,35 @@ async def _redis(services: Services) -> str:
     async with redis_errors():
         await services.redis.ping()
     return "answers"
+
+
+async def _claims(services: Services) -> tuple[str, PartHealth]:
+    """Return which claim store this API uses, and how it answers."""
+    identity = "none"
+
+    async def ask() -> str:
+        nonlocal identity
+        driver = claim_driver(services.temporal.data_converter)
+        if driver is None:
+            return "none: large values stay in histories"
+        identity = await driver.claims.identity()
+        return f"{driver.name()} store, shared with every worker"
+
+    health = await _checked(ask)
+    return identity, health
+
+
+def _shared(claims: PartHealth, identity: str, leases: list[WorkerLease]) -> PartHealth:
+    """Return the part as down where a worker says that it uses another store: it could not read this API's values."""
+    strangers = [lease.worker_id for lease in leases if lease.claims and lease.claims.get("identity") != identity]
+    if claims.status != "ok" or not strangers:
+        return claims
+    return PartHealth(
+        status="down",
+        detail=f"worker {strangers[0]} uses another claim store; give the API and all workers the same CLAIM_STORE, "
+        "REDIS_URL and REDIS_KEY_PREFIX",
+        latency_ms=claims.latency_ms,
+    )
 
 
 def _shown(lease: WorkerLease) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+import orjson
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -15,20 +16,25 @@ from api.execution_history import initial_view
 from api.execution_links import links_of
 from api.executions import Outcome
 from api.schemas.executions import ExecuteRequest, ExecutionDocument, StepRow
-from api.temporal_calls import is_connect_failure, temporal_calls
-from orchestrator.client import new_execution_id, start_execution
+from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
+from orchestrator.client import new_execution_id, start_execution, what_starts
+from orchestrator.definition.issues import Issue
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import (
     ExecutionNotFound,
     InvalidInput,
     PayloadTooLarge,
+    RequestError,
     TemporalUnavailable,
     WorkflowDeleted,
 )
 from orchestrator.execution.messages import ExecutionView, StartExecution
+from orchestrator.stores.claims import keep_ahead
 from orchestrator.stores.definitions import StoredDefinition
 
 START_SECONDS = 1.2
+TAGS_BYTES = 2048
+"""Temporal's limit for the value of one search attribute."""
 LOOKUP_SECONDS = 0.5
 """Start and lookup together stay below the two seconds in which the API answers 503."""
 
@@ -68,14 +74,29 @@ def check_input(definition: dict[str, Any], value: Any) -> None:
         )
 
 
+def check_tags(definition: dict[str, Any], tags: dict[str, str]) -> None:
+    """Refuse tags that Temporal would refuse: all of them together are one search attribute.
+
+    Raises:
+        RequestError: definition's and start's tags are together too large.
+    """
+    together = [f"{key}={value}" for key, value in {**definition.get("tags", {}), **tags}.items()]
+    size = len(orjson.dumps(together))
+    if size > TAGS_BYTES:
+        message = f"the definition's and the start's tags are together {size} bytes; {TAGS_BYTES} are allowed"
+        raise RequestError(message, issues=[Issue("tags-too-large", message, "/tags", "send fewer or shorter tags")])
+
+
 async def start(services: Services, stored: StoredDefinition, request: ExecuteRequest) -> ExecutionDocument:
     """Start an execution pinned to a definition and return its first document.
 
     Raises:
         TemporalUnavailable: nothing was started; with the code `start-unknown` and the execution id in its details
             where Temporal did not say.
-        PayloadTooLarge: Temporal refuses the size of definition and input together.
+        PayloadTooLarge: definition and input are together over the limit.
+        RedisUnavailable: they are large, and the claim store does not take them; nothing was started.
     """
+    check_tags(stored.definition, request.tags)
     message = StartExecution(
         workflow_id=stored.workflow_id,
         definition=stored.definition,
@@ -83,15 +104,17 @@ async def start(services: Services, stored: StoredDefinition, request: ExecuteRe
         sha256=stored.sha256,
         input=request.input_data,
     )
+    # Before the call to Temporal and outside its time limit: the store's fsync may take a second.
+    await keep_ahead(services.temporal.data_converter, message, what_starts(message))
     execution_id = new_execution_id()
     run_id = await _start(services, message, execution_id, request.tags)
     return _first_document(services, message, execution_id, run_id)
 
 
 async def _start(services: Services, message: StartExecution, execution_id: str, tags: dict[str, str]) -> str | None:
-    timeout = timedelta(seconds=START_SECONDS)
+    timeout = timedelta(seconds=PATIENCE_SECONDS)
     try:
-        async with temporal_calls(services.settings, START_SECONDS):
+        async with services.calls.bounded(START_SECONDS):
             handle = await start_execution(
                 services.temporal, services.settings, message, execution_id=execution_id, tags=tags, rpc_timeout=timeout
             )
@@ -123,12 +146,14 @@ async def _look_up(services: Services, execution_id: str, reason: TemporalUnavai
 
 
 def _refused(error: RPCError, message: StartExecution) -> Exception:
-    # Temporal's limits: 2 MiB for one payload (INVALID_ARGUMENT), 4 MiB for one call.
-    if error.status == RPCStatusCode.INVALID_ARGUMENT and "exceeds" in error.message:
+    # Without a claim store Temporal's limits hold: 2 MiB for one payload (INVALID_ARGUMENT), 4 MiB for one call.
+    if error.status == RPCStatusCode.INVALID_ARGUMENT and "Blob data size" in error.message:
         return PayloadTooLarge(
             f"definition and input of workflow '{message.workflow_id}' are together larger than Temporal takes",
-            hint="keep large values elsewhere and pass a reference to them",
+            hint="keep large values elsewhere and pass a reference to them, or configure CLAIM_STORE",
         )
+    if error.status == RPCStatusCode.INVALID_ARGUMENT and "search attribute" not in error.message.lower():
+        return RequestError(f"Temporal refused the start: {error.message}")
     return TemporalUnavailable(
         f"Temporal refused the start: {error.message}",
         hint="check the namespace and that its search attributes are registered",

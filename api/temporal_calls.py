@@ -1,18 +1,23 @@
-"""Bounds every call to Temporal and names its failures: an absent server is an answer within two seconds."""
+"""Bounds every call to Temporal: an absent server is an answer within two seconds, a busy one gets more time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
+from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.execution.errors import TemporalUnavailable
 from orchestrator.settings import Settings
 
 CALL_SECONDS = 1.4
-"""The SDK repeats a failing call for ten seconds; this is how long the API lets it."""
+"""How long a call may take before somebody asks whether Temporal is there at all."""
+PATIENCE_SECONDS = 10.0
+"""How long it may take at all; the SDK repeats failing calls that long."""
+PROBE_SECONDS = 0.5
 
 _PASSED_ON = frozenset(
     {
@@ -26,37 +31,74 @@ _PASSED_ON = frozenset(
 """What a present server says about the request; the caller knows what it means."""
 
 
-@asynccontextmanager
-async def temporal_calls(settings: Settings, seconds: float = CALL_SECONDS) -> AsyncIterator[None]:
-    """Run the block's calls to Temporal within `seconds`.
+class TemporalCalls:
+    """Guards the calls of one API process to one Temporal."""
 
-    Raises:
-        TemporalUnavailable: no answer in time, no connection, or the server cannot serve.
-        RPCError: the server is there and refuses the request (not found, invalid, …).
-    """
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise _unavailable(settings, f"did not answer within {seconds:g} s") from error
-    except RPCError as error:
-        if error.status in _PASSED_ON:
-            raise
-        raise _unavailable(settings, f"cannot serve: {error.message}") from error
-    except RuntimeError as error:
-        if not is_connect_failure(error):
-            raise
-        raise _unavailable(settings, "cannot be reached") from error
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self._client = client
+        self._address = settings.temporal_address
+        self._probe: asyncio.Task[bool] | None = None
+
+    @asynccontextmanager
+    async def bounded(
+        self, seconds: float = CALL_SECONDS, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> AsyncIterator[None]:
+        """Run the block's calls to Temporal within `seconds`, or within the patience while its health check answers.
+
+        Raises:
+            TemporalUnavailable: no answer in time, no connection, or the server cannot serve.
+            RPCError: the server is there and refuses the request (not found, invalid, …).
+        """
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                watching = asyncio.create_task(self._extend(limit, patience_seconds))
+                try:
+                    yield
+                finally:
+                    watching.cancel()
+        except TimeoutError as error:
+            raise self._unavailable("did not answer in time") from error
+        except RPCError as error:
+            if error.status in _PASSED_ON:
+                raise
+            raise self._unavailable(f"cannot serve: {error.message}") from error
+        except RuntimeError as error:
+            if not is_connect_failure(error):
+                raise
+            raise self._unavailable("cannot be reached") from error
+
+    async def _extend(self, limit: asyncio.Timeout, patience_seconds: float) -> None:
+        """Move the limit on for as long as the server is alive; starts under load take seconds and succeed."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience_seconds
+        while (deadline := limit.when()) is not None and deadline < end:
+            await asyncio.sleep(deadline - PROBE_SECONDS - loop.time())
+            if not await self._is_alive():
+                return
+            limit.reschedule(min(end, loop.time() + 2 * PROBE_SECONDS))
+
+    async def _is_alive(self) -> bool:
+        """Ask for the server's health; all that wait share one question."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._probe)
+
+    async def _ask(self) -> bool:
+        timeout = timedelta(seconds=PROBE_SECONDS)
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await self._client.service_client.check_health(retry=False, timeout=timeout)
+        except (TimeoutError, RPCError, RuntimeError):
+            return False
+
+    def _unavailable(self, what: str) -> TemporalUnavailable:
+        return TemporalUnavailable(
+            f"Temporal at {self._address} {what}",
+            hint="check that Temporal runs and that TEMPORAL_ADDRESS is right, then try again",
+            retry_after_seconds=2,
+        )
 
 
 def is_connect_failure(error: BaseException) -> bool:
     """Whether this is how the SDK's lazy connection reports its failure: a bare RuntimeError."""
     return isinstance(error, RuntimeError) and "Failed client connect" in str(error)
-
-
-def _unavailable(settings: Settings, what: str) -> TemporalUnavailable:
-    return TemporalUnavailable(
-        f"Temporal at {settings.temporal_address} {what}",
-        hint="check that Temporal runs and that TEMPORAL_ADDRESS is right, then try again",
-        retry_after_seconds=2,
-    )

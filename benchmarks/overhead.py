@@ -185,7 +185,7 @@ async def compare(bench: Bench, *, chained: bool, rounds: int) -> Samples:
 
 
 async def run(address: str, steps: int, rounds: int, *, show: bool) -> dict[str, float]:
-    settings = Settings(_env_file=None, temporal_address=address, temporal_task_queue=QUEUE)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, temporal_address=address, temporal_task_queue=QUEUE)
     client = await connect(settings)
     worker = Worker(
         client,

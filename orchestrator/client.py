@@ -15,6 +15,7 @@ from temporalio.service import RPCError
 from orchestrator.execution.errors import TemporalUnavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView, StartExecution
 from orchestrator.settings import Settings
+from orchestrator.stores.claims import claim_driver, keep_ahead, with_claims
 from orchestrator.workflows.search_attributes import at_start
 
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -36,7 +37,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
             namespace=settings.temporal_namespace,
             api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
             tls=_tls(settings),
-            data_converter=pydantic_data_converter,
+            data_converter=with_claims(pydantic_data_converter, settings),
             lazy=lazy,
         )
     except (RuntimeError, RPCError) as error:
@@ -44,6 +45,13 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
             f"Temporal at {settings.temporal_address} does not answer: {error}",
             hint="start it with `make up`, or set TEMPORAL_ADDRESS",
         ) from error
+
+
+async def disconnect(client: Client) -> None:
+    """Give back what the client's claim store holds open; Temporal's own connection ends with the client."""
+    driver = claim_driver(client.data_converter)
+    if driver is not None:
+        await driver.claims.aclose()
 
 
 def _tls(settings: Settings) -> TLSConfig | bool:
@@ -57,6 +65,11 @@ def _tls(settings: Settings) -> TLSConfig | bool:
 def new_execution_id() -> str:
     """Return a fresh execution id: `ex-` and 26 characters that carry 130 random bits."""
     return "ex-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(26))
+
+
+def what_starts(start: StartExecution) -> str:
+    """Return how errors about its size name a start."""
+    return f"the start of workflow '{start.workflow_id}' (definition and input)"
 
 
 async def start_execution(
@@ -81,7 +94,10 @@ async def start_execution(
     Raises:
         temporalio.service.RPCError: Temporal refused the start or does not answer.
         temporalio.exceptions.WorkflowAlreadyStartedError: the id is taken.
+        PayloadTooLarge: definition and input are together over the limit.
+        Unavailable: they are large, and the claim store did not take them.
     """
+    await keep_ahead(client.data_converter, start, what_starts(start))
     definition = start.definition or {}
     all_tags = {**definition.get("tags", {}), **(tags or {})}
     return await client.start_workflow(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -78,6 +78,17 @@ class Settings(BaseSettings):
     worker_graceful_shutdown_seconds: float = 30.0
     worker_sandboxed: bool = False
 
+    claim_store: Literal["redis", "file", "none"] = "redis"
+    """Where values over the threshold are kept. All workers and APIs of one namespace share one store."""
+    claim_store_path: Path | None = None
+    """Folder of the `file` store, on a disk that every process sees: one machine only."""
+    claim_threshold_bytes: int = Field(128 * 1024, ge=1024, le=1024 * 1024)
+    """A value of this size or more is kept in the claim store, its reference in the history."""
+    claim_max_bytes: int = Field(10 * 1024 * 1024, ge=1024 * 1024, le=64 * 1024 * 1024)
+    """A larger start or activity result is the error `payload-too-large`."""
+    claim_retention_days: int = Field(30, ge=1)
+    """The namespace's retention. A claim is kept seven days longer than this after its last use."""
+
     breaker_least_calls: int = Field(20, ge=1)
     breaker_failure_rate: float = Field(0.5, gt=0, le=1)
     breaker_window_seconds: float = Field(30.0, gt=0)
@@ -103,9 +114,23 @@ class Settings(BaseSettings):
                     ipaddress.ip_network(entry, strict=False)
                 except ValueError as error:
                     raise ValueError(
-                        f"HTTP_ALLOW_HOSTS entry {entry!r} is not a network; write a host name, an address or a CIDR such as 10.0.0.0/8"
+                        f"HTTP_ALLOW_HOSTS entry {entry!r} is not a network; "
+                        "write a host name, an address or a CIDR such as 10.0.0.0/8"
                     ) from error
         return value
+
+    @field_validator("claim_store", mode="before")
+    @classmethod
+    def _known_claim_store(cls, value: object) -> object:
+        if isinstance(value, str) and value.lower().startswith("s3"):
+            raise ValueError("CLAIM_STORE=s3 is not available yet; use redis (the default), or file on one machine")
+        return value
+
+    @model_validator(mode="after")
+    def _file_store_has_a_folder(self) -> Settings:
+        if self.claim_store == "file" and self.claim_store_path is None:
+            raise ValueError("CLAIM_STORE=file needs CLAIM_STORE_PATH, a folder that every process of the stack sees")
+        return self
 
     @cached_property
     def redis_dsn(self) -> str:

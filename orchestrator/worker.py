@@ -23,10 +23,11 @@ from activities.models import ModelActivities
 from activities.vectors import VectorActivities
 from orchestrator.agents import AgentFactory, agent_factory
 from orchestrator.agents.providers import ModelProviders
-from orchestrator.client import connect
+from orchestrator.client import connect, disconnect
 from orchestrator.execution.errors import Unavailable
 from orchestrator.guarded_http import GuardedHttp
 from orchestrator.settings import Settings
+from orchestrator.stores.claims import claim_driver
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.vectors import VectorStore, open_vectors
@@ -37,8 +38,12 @@ from orchestrator.workflows.search_attributes import TYPES
 log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE_SECONDS = 10.0
+CLAIMS_AT_ONCE = 48
+"""Large payloads of one workflow task that wait together for the store's fsync, which may take a second."""
 PASSED_THROUGH = ("orchestrator", "pydantic", "pydantic_core", "orjson", "rfc8785", "jsonschema_rs", "re2")
 """What the sandboxed runner does not load anew for each execution: our pure packages and their libraries."""
+CLAIM_PATIENCE_SECONDS = 3.0
+"""A worker waits for a restart of the claim store; workflow tasks and heartbeats time out after ten seconds."""
 
 T = TypeVar("T")
 
@@ -52,6 +57,9 @@ def workflow_runner(settings: Settings) -> SandboxedWorkflowRunner | Unsandboxed
 
 def build_worker(client: Client, settings: Settings, activities: Sequence[Callable[..., Any]]) -> Worker:
     """Return a worker of the settings' task queue; the caller runs it."""
+    driver = claim_driver(client.data_converter)
+    if driver is not None:
+        driver.patience_seconds = CLAIM_PATIENCE_SECONDS
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
@@ -62,6 +70,7 @@ def build_worker(client: Client, settings: Settings, activities: Sequence[Callab
         max_concurrent_activities=settings.worker_max_concurrent_activities,
         max_concurrent_workflow_tasks=settings.worker_max_concurrent_workflow_tasks,
         graceful_shutdown_timeout=timedelta(seconds=settings.worker_graceful_shutdown_seconds),
+        max_workflow_task_external_storage_concurrency=CLAIMS_AT_ONCE,
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
     )
@@ -126,13 +135,15 @@ async def _serve(settings: Settings, client: Client, factory: AgentFactory, stop
     vectors = open_vectors(settings)
     async with step_activities(client, settings, factory, vectors) as activities:
         worker = build_worker(client, settings, activities)
-        report = WorkerReport(settings, factory, vectors)
+        driver = claim_driver(client.data_converter)
+        report = WorkerReport(settings, factory, vectors, driver.claims if driver else None)
         async with report.kept_fresh(), worker, factory.leases.held(lambda: report.lease):
             log.info("the worker serves", task_queue=settings.temporal_task_queue, namespace=client.namespace)
             await stop.wait()
             log.info("the worker stops", graceful_seconds=settings.worker_graceful_shutdown_seconds)
     await vectors.aclose()
     await factory.aclose()
+    await disconnect(client)
 
 
 async def _persistently(call: Callable[[], Awaitable[T]], part: str) -> T:

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.agents import AgentFactory
-from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors import OrchestratorError, Unavailable
 from orchestrator.settings import Settings
+from orchestrator.stores.claims import ClaimStore
 from orchestrator.stores.leases import WorkerLease
 from orchestrator.stores.vectors import VectorStore
 
@@ -27,12 +28,16 @@ class WorkerReport:
         settings: the task queue and the default model.
         factory: knows the Python agents and the model's circuit.
         vectors: the store that this worker owns or reaches.
+        claims: the store of its large values, or None.
     """
 
-    def __init__(self, settings: Settings, factory: AgentFactory, vectors: VectorStore) -> None:
+    def __init__(
+        self, settings: Settings, factory: AgentFactory, vectors: VectorStore, claims: ClaimStore | None
+    ) -> None:
         self._settings = settings
         self._factory = factory
         self._vectors = vectors
+        self._claims = claims
         self.lease = WorkerLease(
             worker_id=uuid.uuid4().hex,
             pid=os.getpid(),
@@ -60,8 +65,20 @@ class WorkerReport:
             await self._look()
 
     async def _look(self) -> None:
-        update = {"vectors": await self._vector_report(), "model": await self._model_report()}
+        update = {
+            "vectors": await self._vector_report(),
+            "model": await self._model_report(),
+            "claims": await self._claim_report(),
+        }
         self.lease = self.lease.model_copy(update=update)
+
+    async def _claim_report(self) -> dict[str, Any]:
+        if self._claims is None:
+            return {"identity": "none"}
+        try:
+            return {"identity": await self._claims.identity()}
+        except Unavailable:
+            return {}
 
     async def _vector_report(self) -> dict[str, Any]:
         try:

@@ -22,7 +22,7 @@ from api.schemas.executions import (
 )
 from api.schemas.problems import WITH_BODY, problems
 from api.starts import check_input, pin_definition, start, wait_for_end
-from orchestrator.execution.errors import TemporalUnavailable
+from orchestrator.execution.errors import Unavailable
 
 router = APIRouter(tags=["executions"], route_class=StrictJsonRoute)
 
@@ -62,7 +62,7 @@ async def execute_workflow(
     outcome = await wait_for_end(services, document.execution_id, body.wait_seconds, lambda: _disconnected(request))
     try:
         document = await services.executions.read(document.execution_id, outcome)
-    except TemporalUnavailable:
+    except Unavailable:
         # The start was acknowledged: that it cannot be read just now does not turn it into a failure.
         document.stale = True
     response.status_code = 200 if document.status in CLOSED else 202
@@ -134,4 +134,4 @@ async def cancel_execution(services: ServicesDep, execution_id: ExecutionId, bod
 
 
 def _control(services: ServicesDep) -> ExecutionControl:
-    return ExecutionControl(services.executions, services.settings)
+    return ExecutionControl(services.executions, services.calls)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from orchestrator.execution.messages import ErrorInfo, Lineage
 
@@ -23,6 +23,10 @@ LEAD: dict[str, Any] = {
         "requirements": "AI solution for customer support",
     }
 }
+
+
+TagKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+TagValue = Annotated[str, StringConstraints(max_length=256)]
 
 
 class Body(BaseModel):
@@ -49,7 +53,9 @@ class ExecuteRequest(Body):
     wait_seconds: float = Field(
         60, gt=0, le=300, description="how long a synchronous start waits before it answers 202"
     )
-    tags: dict[str, str] = Field(default_factory=dict, max_length=20, description="searchable, over the definition's")
+    tags: dict[TagKey, TagValue] = Field(
+        default_factory=dict, max_length=50, description="searchable, over the definition's"
+    )
 
 
 class ReasonRequest(Body):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import structlog
 from redis.asyncio import Redis
 
 from orchestrator.agents.base import AgentResources, BaseAgent
@@ -19,22 +16,18 @@ from orchestrator.agents.connections import AgentStores, Connections
 from orchestrator.agents.discovery import as_agent, entry_point_agents, read_records
 from orchestrator.agents.entries import AgentEntry, python_entry, record_entry
 from orchestrator.agents.health import AgentHealth, judge
+from orchestrator.agents.observation import observed_call
 from orchestrator.agents.records import AgentRecord, check_record, record_document, record_sha256
 from orchestrator.execution.errors import (
     AgentExists,
     AgentFailed,
     AgentNotFound,
-    CircuitOpen,
-    OrchestratorError,
-    RedisUnavailable,
 )
 from orchestrator.settings import Settings
 from orchestrator.stores.agent_state import AgentState
 from orchestrator.stores.breakers import CircuitBreakers
 from orchestrator.stores.leases import WorkerLeases
 from orchestrator.stores.pages import Page, check_limit, decode_cursor, encode_cursor
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,23 +263,8 @@ class AgentFactory:
             agent_type: whose call.
             lease_seconds: after this time a call counts as lost.
         """
-        calls, call_id, began = self._stores.calls, uuid.uuid4().hex, time.monotonic()
-        outcome, failure = "failure", None
-        await _unless_away(calls.begin(agent_type, call_id, lease_seconds=lease_seconds))
-        try:
+        async with observed_call(self._stores.calls, agent_type, lease_seconds=lease_seconds):
             yield
-            outcome = "success"
-        except (asyncio.CancelledError, CircuitOpen):
-            outcome = "abandoned"
-            raise
-        except Exception as error:
-            code = error.code if isinstance(error, OrchestratorError) else type(error).__name__
-            failure = {"type": code, "message": str(error).encode("utf-8", "replace").decode()[:500]}
-            raise
-        finally:
-            seconds = time.monotonic() - began
-            ended = calls.end(agent_type, call_id, outcome, seconds=seconds, error=failure)
-            await asyncio.shield(_unless_away(ended))
 
     @property
     def _stores(self) -> AgentStores:
@@ -314,10 +292,3 @@ class AgentFactory:
 def _retired(agent_type: str) -> AgentNotFound:
     hint = f"put it back with PUT /api/v1/agents/{agent_type}, or name another agent_type"
     return AgentNotFound(f"agent '{agent_type}' was retired", hint=hint)
-
-
-async def _unless_away(call: Awaitable[None]) -> None:
-    try:
-        await call
-    except RedisUnavailable as error:
-        log.warning("a call of an agent is not recorded", error=str(error))

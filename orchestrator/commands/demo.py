@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from orchestrator.commands.definitions import load_definition
 from orchestrator.commands.files import read_json
-from orchestrator.commands.outcome import OK, CommandError, out
+from orchestrator.commands.outcome import INTERRUPTED, OK, CommandError, out
 from orchestrator.commands.services import load_settings
 from orchestrator.commands.stack import run_with_stack, say
 from orchestrator.commands.watching import Interrupted, follow, print_outcome, wait_ready
@@ -34,7 +34,7 @@ def demo() -> int:
         say("Using the stack that already runs here; it is left running.")
         return _show(_endpoints_of(layout), threading.Event())
     say("Starting the local stack…")
-    return run_with_stack(_show_on)
+    return run_with_stack(_show_on, interrupted=INTERRUPTED)
 
 
 async def _show_on(stack: LocalStack) -> int:
@@ -69,7 +69,7 @@ def _show(endpoints: Endpoints, stop: threading.Event) -> int:
         try:
             document = follow(client, execution_id, out, stop)
         except Interrupted:
-            return OK
+            return INTERRUPTED
     code = print_outcome(document, out)
     _links(endpoints, document)
     return code

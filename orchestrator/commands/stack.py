@@ -35,10 +35,10 @@ def up() -> int:
     return run_with_stack(announce_and_watch)
 
 
-def run_with_stack(body: Callable[[LocalStack], Awaitable[int]]) -> int:
+def run_with_stack(body: Callable[[LocalStack], Awaitable[int]], *, interrupted: int = OK) -> int:
     """Start a stack, run `body` beside its supervision, stop the stack; gives the body's exit code.
 
-    Ctrl-C and SIGTERM end it cleanly with 0; a second one kills what still runs.
+    Ctrl-C and SIGTERM end it cleanly and give `interrupted`; a second one kills what still runs.
 
     Raises:
         CommandError: the stack cannot start.
@@ -46,14 +46,14 @@ def run_with_stack(body: Callable[[LocalStack], Awaitable[int]]) -> int:
     if os.environ.get(TIED_VARIABLE) and sys.platform == "linux":
         tie_to_parent(os.getppid(), signal.SIGTERM)
     try:
-        return asyncio.run(_run(LocalStack(load_settings(), Layout.current(), say), body))
+        return asyncio.run(_run(LocalStack(load_settings(), Layout.current(), say), body, interrupted))
     except ExternalAway as error:
         raise CommandError(str(error), UNREACHABLE) from error
     except (StackRunning, MissingPart, StartFailed) as error:
         raise CommandError(str(error)) from error
 
 
-async def _run(stack: LocalStack, body: Callable[[LocalStack], Awaitable[int]]) -> int:
+async def _run(stack: LocalStack, body: Callable[[LocalStack], Awaitable[int]], interrupted: int) -> int:
     task = asyncio.current_task()
     assert task is not None
     stopping = False
@@ -74,13 +74,12 @@ async def _run(stack: LocalStack, body: Callable[[LocalStack], Awaitable[int]]) 
         async with stack:
             return await body(stack)
     except asyncio.CancelledError:
-        return OK
+        return interrupted
 
 
 def say(text: str) -> None:
-    """Tell a person one line; a closed terminal must not end the supervision."""
-    with suppress(OSError):
-        out.print(escape(text))
+    """Tell a person one line."""
+    _print(escape(text))
 
 
 def announce(endpoints: Endpoints, *, demo_model: bool) -> None:
@@ -94,5 +93,10 @@ def announce(endpoints: Endpoints, *, demo_model: bool) -> None:
         f"  model        {endpoints.model}{' (demo model: plumbing, not judgement)' if demo_model else ''}",
         f"  logs         {escape(str(logs))}",
     ]
-    with suppress(OSError):
-        out.print("\n".join(lines))
+    _print("\n".join(lines))
+
+
+def _print(markup: str) -> None:
+    # A terminal that was closed must not end the supervision; rich turns a broken pipe into SystemExit.
+    with suppress(OSError, SystemExit):
+        out.print(markup)

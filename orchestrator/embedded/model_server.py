@@ -45,7 +45,7 @@ def model_server(port: int, log_path: Path) -> ProcessSpec:
     weights()
     argv = [sys.executable, "-m", "orchestrator.embedded.model_server", "--port", str(port)]
 
-    async def ready() -> bool:
+    async def ready(_: int) -> bool:
         return await answers_http(LOOPBACK, port, "/health")
 
     return ProcessSpec("model", argv, log_path, ready, start_seconds=60.0, stop_seconds=3.0)

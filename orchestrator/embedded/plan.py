@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from orchestrator.embedded.layout import Endpoints, Layout
 from orchestrator.embedded.model_server import DEFAULT_MODEL, model_server
 from orchestrator.embedded.ports import LOOPBACK, choose
-from orchestrator.embedded.probes import answers_http
+from orchestrator.embedded.probes import ready_answer
 from orchestrator.embedded.process import ProcessSpec
 from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
@@ -106,8 +107,9 @@ class _Planner:
     def _redis(self) -> str:
         if self._is_set("redis_url"):
             parts = urlsplit(self.settings.redis_url)
-            where = f"{parts.hostname}:{parts.port or 6379}"
-            address = (parts.hostname or LOOPBACK, parts.port or 6379)
+            # A Unix socket's URL has a path and no host; whether it answers shows when the services connect.
+            address = (parts.hostname, parts.port or 6379) if parts.hostname else None
+            where = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
             self.externals.append(External("Redis", where, "REDIS_URL", address))
             return self.settings.redis_dsn
         secret = self.settings.redis_password
@@ -122,7 +124,7 @@ class _Planner:
         settings = self.settings
         if self._is_set("temporal_address"):
             host, _, port = settings.temporal_address.rpartition(":")
-            target = (host, int(port)) if host and port.isdigit() else None
+            target = (host.strip("[]"), int(port)) if host and port.isdigit() else None
             self.externals.append(External("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS", target))
             return settings.temporal_address, settings.temporal_ui_url
         own_port, ui_port = self._port(USUAL_PORTS["temporal"]), self._port(USUAL_PORTS["temporal_ui"])
@@ -164,8 +166,25 @@ class _Planner:
                 return
 
     def _service(self, name: str, host: str, port: int) -> ProcessSpec:
-        async def ready() -> bool:
-            return await answers_http(host, port, READY_PATH)
+        async def ready(pid: int) -> bool:
+            health = await ready_answer(host, port, READY_PATH)
+            # The lease of a worker that was killed a moment ago makes the API ready, too.
+            return health is not None and (name == "api" or pid in _worker_pids(health))
 
         argv = [sys.executable, "-m", "orchestrator.cli", name]
-        return ProcessSpec(name, argv, self.layout.log(name), ready, self.environment, 60.0, GRACEFUL_STOP_SECONDS + 5)
+        return ProcessSpec(
+            name,
+            argv,
+            self.layout.log(name),
+            ready,
+            self.environment,
+            start_seconds=120.0,
+            stop_seconds=GRACEFUL_STOP_SECONDS + 5,
+            # Each question makes the API ask Temporal and Redis.
+            poll_seconds=0.2,
+        )
+
+
+def _worker_pids(health: dict[str, Any]) -> set[int]:
+    """The workers that poll now, as the API's readiness lists them."""
+    return {worker["pid"] for worker in health["parts"]["worker"]["workers"] or ()}

@@ -6,6 +6,8 @@ Bare sockets, because a client built for each poll would cost more than the answ
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any
 
 
 async def answers_http(host: str, port: int, path: str) -> bool:
@@ -14,8 +16,23 @@ async def answers_http(host: str, port: int, path: str) -> bool:
     Raises:
         OSError: nothing listens there.
     """
-    request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
-    return (await _first_line(host, port, request)).split(b" ")[1:2] == [b"200"]
+    return _is_200(await _exchange(host, port, _get(host, port, path)))
+
+
+async def ready_answer(host: str, port: int, path: str) -> dict[str, Any] | None:
+    """The JSON object that `GET path` answers with 200; None for any other answer.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    answer = await _exchange(host, port, _get(host, port, path))
+    if not _is_200(answer):
+        return None
+    try:
+        value = json.loads(answer.partition(b"\r\n\r\n")[2])
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 async def answers_ping(host: str, port: int) -> bool:
@@ -24,18 +41,7 @@ async def answers_ping(host: str, port: int) -> bool:
     Raises:
         OSError: nothing listens there.
     """
-    return (await _first_line(host, port, "PING\r\n")).startswith((b"+PONG", b"-NOAUTH"))
-
-
-async def _first_line(host: str, port: int, request: str) -> bytes:
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        writer.write(request.encode())
-        await writer.drain()
-        return await reader.readline()
-    finally:
-        writer.close()
-        await writer.wait_closed()
+    return (await _exchange(host, port, "PING\r\nQUIT\r\n")).startswith((b"+PONG", b"-NOAUTH"))
 
 
 async def accepts(host: str, port: int) -> None:
@@ -47,3 +53,23 @@ async def accepts(host: str, port: int) -> None:
     _, writer = await asyncio.open_connection(host, port)
     writer.close()
     await writer.wait_closed()
+
+
+def _get(host: str, port: int, path: str) -> str:
+    return f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+
+
+def _is_200(answer: bytes) -> bool:
+    return answer.split(b" ", 2)[1:2] == [b"200"]
+
+
+async def _exchange(host: str, port: int, request: str) -> bytes:
+    """Send the request and read until the server closes the connection."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(request.encode())
+        await writer.drain()
+        return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()

@@ -17,7 +17,6 @@ from pathlib import Path
 from orchestrator.embedded import tether
 
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
-POLL_SECONDS = 0.05
 
 
 class StartFailed(Exception):
@@ -32,19 +31,21 @@ class ProcessSpec:
         name: a word for people and for the log file.
         argv: the command; `argv[0]` is an executable.
         log_path: where its output is appended.
-        ready: returns True once the process serves; it is polled and may raise `OSError` meanwhile.
+        ready: given the pid, returns True once that process serves; it is polled and may raise `OSError` meanwhile.
         environment: variables set on top of ours; None removes one.
         start_seconds: how long it may take until it is ready.
         stop_seconds: how long it may take to end after SIGTERM before it is killed.
+        poll_seconds: how often `ready` is asked.
     """
 
     name: str
     argv: Sequence[str]
     log_path: Path
-    ready: Callable[[], Awaitable[bool]]
+    ready: Callable[[int], Awaitable[bool]]
     environment: Mapping[str, str | None] = field(default_factory=dict)
     start_seconds: float = 30.0
     stop_seconds: float = 10.0
+    poll_seconds: float = 0.05
 
     def launch(self) -> subprocess.Popen[bytes]:
         """Start the process in a group of its own, tied to our life.
@@ -83,11 +84,11 @@ class ProcessSpec:
                 raise StartFailed(self._complaint(f"ended with status {process.returncode} while starting"))
             try:
                 async with asyncio.timeout(2):
-                    if await self.ready():
+                    if await self.ready(process.pid):
                         return
             except (OSError, TimeoutError):
                 pass
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self.poll_seconds)
         raise StartFailed(self._complaint(f"was not ready after {self.start_seconds:g} s"))
 
     def _complaint(self, what: str) -> str:

@@ -81,7 +81,7 @@ def temporal(
     for key, kind in TYPES.items():
         argv += ["--search-attribute", f"{key}={_type_name(kind)}"]
 
-    async def ready() -> bool:
+    async def ready(_: int) -> bool:
         return await serves(f"{LOOPBACK}:{port}", namespace)
 
     return ProcessSpec("temporal", argv, log_path, ready, stop_seconds=10.0)

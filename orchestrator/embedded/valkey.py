@@ -59,7 +59,7 @@ def valkey(
     with os.fdopen(os.open(configuration, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.writelines(f"{key} {_quoted(value)}\n" for key, value in settings.items())
 
-    async def ready() -> bool:
+    async def ready(_: int) -> bool:
         return await answers_ping(LOOPBACK, port)
 
     return ProcessSpec("redis", [str(server_binary()), str(configuration)], log_path, ready, stop_seconds=5.0)

@@ -216,6 +216,20 @@ class VectorsUnavailable(Unavailable):
     title = "Vector store unavailable"
 
 
+class ClaimsUnavailable(Unavailable):
+    """The store of large values does not answer."""
+
+    code = "claims-unavailable"
+    title = "Claim store unavailable"
+
+
+class ClaimMissing(Unavailable):
+    """A large value is not in the claim store; the execution waits until it is put back."""
+
+    code = "claim-missing"
+    title = "Claim missing"
+
+
 class NoWorker(Unavailable):
     """No worker answered in time."""
 

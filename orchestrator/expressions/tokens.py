@@ -59,14 +59,14 @@ def tokenize(source: str, start: int = 0, base: int = 0, closing: bool = False) 
     match, new, shift = _TOKEN.match, tuple.__new__, 1 - base
     depth, position = 0, start
     while found := match(source, position):
-        kind = found.lastgroup or "end"
+        kind: str = found.lastgroup or "end"
         at, position = found.span(kind)
         value: Json = source[at:position]
         column = at + shift
         if kind == "name":
             kind = _WORDS.get(value, kind)
         elif kind == "op":
-            kind = _SYMBOLS.get(value, value)
+            kind = _SYMBOLS.get(value) or str(value)
             if value == "{":
                 depth += 1
             elif value == "}":

@@ -6,6 +6,7 @@ Sharing inside a value is not visible: after a replay the same value may share n
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring_ascii
 from typing import NoReturn
 
 from orchestrator.expressions.errors import ExpressionError
@@ -240,13 +241,13 @@ def _canonical(state: Evaluation, value: Json, parts: list[str], depth: int) -> 
         state.text(sum(map(len, value)) * 2)
         parts.append("{")
         for key in sorted(value):
-            parts.append(json.dumps(key) + ":")
+            parts.append(encode_basestring_ascii(key) + ":")
             _canonical(state, value[key], parts, depth + 1)
             parts.append(",")
         parts.append("}")
     elif kind is str:
         state.text(len(value) * 2)
-        parts.append(json.dumps(value))
+        parts.append(encode_basestring_ascii(value))
     elif kind is float and value == value // 1:
         parts.append(str(int(value)))
     else:

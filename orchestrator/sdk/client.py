@@ -12,6 +12,8 @@ import httpx2
 from orchestrator.sdk.errors import ApiProblem, ServiceUnreachable
 
 CLOSED_STATUSES = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
+DEFAULT_WAIT_SECONDS = 60.0
+"""The API's own, when `wait_seconds` is not given."""
 
 
 class OrchestratorClient:
@@ -20,7 +22,7 @@ class OrchestratorClient:
     Args:
         base_url: `http://host:port`, without a path.
         api_key: sent as a bearer token where given.
-        timeout_seconds: of one request, waiting for its answer included.
+        timeout_seconds: of one request; a synchronous execution's wait comes on top.
         transport: for tests.
 
     Every method raises `ApiProblem` for an error answer and `ServiceUnreachable` when there is no usable answer.
@@ -35,6 +37,7 @@ class OrchestratorClient:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         try:
             self._http = httpx2.Client(
@@ -78,12 +81,22 @@ class OrchestratorClient:
         wait_seconds: float | None = None,
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
-        """Start an execution; gives its document, closed or not."""
+        """Start an execution; gives its document, closed or not.
+
+        Args:
+            workflow_id: of the stored definition.
+            input_data: any JSON value.
+            async_execution: answer at once; else when it is closed or `wait_seconds` are over.
+            wait_seconds: how long a synchronous answer may take, 60 by default.
+            idempotency_key: a second start with the same key is the first.
+        """
         body: dict[str, Any] = {"input_data": input_data, "async_execution": async_execution}
         if wait_seconds is not None:
             body["wait_seconds"] = wait_seconds
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._request("POST", f"/workflows/{_segment(workflow_id)}/execute", json=body, headers=headers)
+        waiting = 0.0 if async_execution else DEFAULT_WAIT_SECONDS if wait_seconds is None else wait_seconds
+        path = f"/workflows/{_segment(workflow_id)}/execute"
+        return self._request("POST", path, json=body, headers=headers, timeout=self._timeout_seconds + waiting)
 
     def execution(self, execution_id: str) -> dict[str, Any]:
         """The execution's document: status, result or error, steps, links."""

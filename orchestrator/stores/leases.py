@@ -58,6 +58,8 @@ class WorkerLease(BaseModel):
     """Types of the Python agents that this worker can run."""
     vectors: dict[str, Any] = Field(default_factory=dict)
     model: dict[str, Any] = Field(default_factory=dict)
+    claims: dict[str, Any] = Field(default_factory=dict)
+    """`identity` of the claim store that this worker uses; empty while it cannot be asked."""
 
 
 class WorkerLeases:

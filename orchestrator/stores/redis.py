@@ -89,7 +89,9 @@ async def redis_errors(redis: Redis | None = None) -> AsyncIterator[None]:
         async with _translated():
             yield
     else:
-        async with _gates.setdefault(redis, _Gate()).turn(), _translated():
+        if redis not in _gates:
+            _gates[redis] = _Gate()
+        async with _gates[redis].turn(), _translated():
             yield
 
 

@@ -88,7 +88,10 @@ async def test_creating_what_exists_is_a_conflict_that_names_the_put(api: httpx2
 async def test_collections_answer_with_and_without_their_last_slash(api: httpx2.AsyncClient, path: str) -> None:
     answer = await api.get(path, follow_redirects=False)
     assert answer.status_code == 200
-    assert answer.json() == {"items": [], "next_cursor": None}
+    # Executions are the whole namespace's, and other tests have some.
+    assert set(answer.json()) == {"items", "next_cursor"}
+    if "executions" not in path:
+        assert answer.json() == {"items": [], "next_cursor": None}
 
 
 async def test_a_post_without_the_last_slash_keeps_its_body(api: httpx2.AsyncClient) -> None:

@@ -25,11 +25,11 @@ from tests.support.polling import eventually, wait_for
 from tests.support.processes import is_alive
 
 
-async def at_once() -> bool:
+async def at_once(_: int) -> bool:
     return True
 
 
-async def never() -> bool:
+async def never(_: int) -> bool:
     return False
 
 
@@ -142,7 +142,7 @@ import asyncio, pathlib, sys
 from orchestrator.embedded.process import ProcessSpec
 from orchestrator.supervision import Supervisor
 
-async def ready():
+async def ready(_):
     return True
 
 async def main():

@@ -118,7 +118,8 @@ async def _end_of(handle: WorkflowHandle[object, ExecutionView]) -> ExecutionVie
         async with asyncio.timeout(LONGEST_SECONDS):
             return await outcome(handle)
     except TimeoutError:
-        return await handle.query("state", result_type=ExecutionView)
+        view: ExecutionView = await handle.query("state", result_type=ExecutionView)
+        return view
 
 
 def check(case: Case, played: Played) -> None:

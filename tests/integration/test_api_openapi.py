@@ -1,0 +1,134 @@
+"""The OpenAPI document says what the API does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import jsonschema_rs
+import pytest
+
+from api.app import create_app
+from orchestrator.settings import Settings
+
+METHODS = {"get", "post", "put", "delete", "patch"}
+OPERATIONS = {
+    "create_workflow": "POST /api/v1/workflows/",
+    "list_workflows": "GET /api/v1/workflows/",
+    "validate_workflow": "POST /api/v1/workflows/validate",
+    "get_workflow": "GET /api/v1/workflows/{workflow_id}",
+    "put_workflow": "PUT /api/v1/workflows/{workflow_id}",
+    "delete_workflow": "DELETE /api/v1/workflows/{workflow_id}",
+    "list_workflow_versions": "GET /api/v1/workflows/{workflow_id}/versions",
+    "restore_workflow_version": "POST /api/v1/workflows/{workflow_id}/versions/{version}/restore",
+    "execute_workflow": "POST /api/v1/workflows/{workflow_id}/execute",
+    "list_executions": "GET /api/v1/executions/",
+    "get_execution": "GET /api/v1/executions/{execution_id}",
+    "pause_execution": "POST /api/v1/executions/{execution_id}/pause",
+    "resume_execution": "POST /api/v1/executions/{execution_id}/resume",
+    "cancel_execution": "POST /api/v1/executions/{execution_id}/cancel",
+    "list_agents": "GET /api/v1/agents/",
+    "create_agent": "POST /api/v1/agents/",
+    "get_agent": "GET /api/v1/agents/{agent_type}",
+    "put_agent": "PUT /api/v1/agents/{agent_type}",
+    "delete_agent": "DELETE /api/v1/agents/{agent_type}",
+    "get_agent_health": "GET /api/v1/agents/{agent_type}/health",
+    "get_workflow_schema": "GET /api/v1/schemas/workflow.json",
+    "evaluate_expression": "POST /api/v1/expressions/evaluate",
+    "get_liveness": "GET /api/v1/health/live",
+    "get_readiness": "GET /api/v1/health/ready",
+}
+
+
+@pytest.fixture(scope="module")
+def contract() -> dict[str, Any]:
+    return create_app(Settings(_env_file=None)).openapi()
+
+
+def operations(contract: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in contract["paths"].items():
+        for method, operation in methods.items():
+            if method in METHODS:
+                yield f"{method.upper()} {path}", operation
+
+
+def test_these_operations_are_there_under_their_ids(contract: dict[str, Any]) -> None:
+    assert {operation["operationId"]: where for where, operation in operations(contract)} == OPERATIONS
+
+
+def test_every_operation_has_a_summary_a_description_and_a_tag(contract: dict[str, Any]) -> None:
+    for where, operation in operations(contract):
+        assert operation.get("summary"), where
+        assert operation.get("description"), where
+        assert operation.get("tags"), where
+
+
+def test_every_failure_is_described_as_a_problem(contract: dict[str, Any]) -> None:
+    for where, operation in operations(contract):
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                assert set(response["content"]) == {"application/problem+json"}, (where, status)
+                reference = response["content"]["application/problem+json"]["schema"]["$ref"]
+                assert reference == "#/components/schemas/Problem", (where, status)
+
+
+def test_operations_with_parts_behind_them_say_that_these_may_be_away(contract: dict[str, Any]) -> None:
+    alone = {"get_workflow_schema", "evaluate_expression", "get_liveness"}
+    for where, operation in operations(contract):
+        assert ("503" in operation["responses"]) == (operation["operationId"] not in alone), where
+        if "requestBody" in operation:
+            assert {"400", "413", "415", "422"} <= set(operation["responses"]), where
+        if "{" in where:
+            assert "404" in operation["responses"] or operation["operationId"].startswith("put_"), where
+
+
+def test_every_body_and_every_document_has_an_example_that_its_schema_accepts(contract: dict[str, Any]) -> None:
+    for where, operation in operations(contract):
+        if "requestBody" not in operation:
+            continue
+        media = operation["requestBody"]["content"]["application/json"]
+        examples = [example["value"] for example in media.get("examples", {}).values()]
+        schema = media["schema"]
+        for option in [schema, *schema.get("anyOf", [])]:
+            target = resolved(contract, option)
+            examples += target.get("examples", [])
+        assert examples, where
+        validator = jsonschema_rs.Draft202012Validator({**schema, "components": contract["components"]})
+        for example in examples:
+            assert validator.is_valid(example), (where, example)
+
+
+def resolved(contract: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    found: dict[str, Any] = contract["components"]["schemas"][name] if name else schema
+    return found
+
+
+def test_every_reference_resolves_and_nothing_of_the_frameworks_own_errors_is_left(contract: dict[str, Any]) -> None:
+    def references(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            if isinstance(value.get("$ref"), str):
+                yield value["$ref"]
+            for item in value.values():
+                yield from references(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from references(item)
+
+    known = {f"#/components/schemas/{name}" for name in contract["components"]["schemas"]}
+    found = set(references(contract))
+    assert found <= known, found - known
+    assert "HTTPValidationError" not in contract["components"]["schemas"]
+
+
+async def test_the_document_and_its_page_are_served() -> None:
+    app = create_app(Settings(_env_file=None))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://here") as client:
+        document = await client.get("/openapi.json")
+        assert document.status_code == 200
+        assert document.json()["openapi"].startswith("3.1")
+        page = await client.get("/docs")
+        assert page.status_code == 200
+        assert "/openapi.json" in page.text
