@@ -23,10 +23,16 @@ class ControlActivities:
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, for the worker."""
-        return [self.request_cancel]
+        return [self.request_cancel, self.request_terminate]
 
     @activity.defn(name="request_cancel")
     async def request_cancel(self, request: RequestCancelInput) -> None:
         """Cancel an execution natively: workflow code that cancels by itself would close as Failed."""
         handle = self._client.get_workflow_handle(request.execution_id, run_id=request.run_id)
         await handle.cancel(reason=request.reason)
+
+    @activity.defn(name="request_terminate")
+    async def request_terminate(self, request: RequestCancelInput) -> None:
+        """Terminate an execution at once."""
+        handle = self._client.get_workflow_handle(request.execution_id, run_id=request.run_id)
+        await handle.terminate(reason=request.reason)

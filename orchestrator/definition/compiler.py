@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from orchestrator.definition.block_types import Foreach, Loop
 from orchestrator.definition.compiled import (
@@ -164,7 +164,7 @@ class _Compiler:
     def _inner(self, step: CompiledStep, model: Step, part: str, path: ScopePath) -> CompiledScope:
         holder: Any = model
         for key in path:
-            holder = getattr(holder, key) if isinstance(key, str) and hasattr(holder, key) else holder[key]
+            holder = holder[cast(Any, key)] if isinstance(holder, list | dict) else getattr(holder, str(key))
         pointer = pointer_to(path, step.pointer)
         scope = self.scope(step.step_id, part, pointer, holder.steps, _names(model))
         if isinstance(model, Foreach):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -153,6 +153,30 @@ class ValidateJsonInput(BaseModel):
     what: str
     """Names the value in the error: `the execution's output`."""
     error_type: str = "invalid-output"
+
+
+class SignalMessage(BaseModel):
+    """A message for a `wait_for_signal` step."""
+
+    name: str
+    payload: Any = None
+
+
+class ApprovalDecision(BaseModel):
+    """Somebody's decision about an open approval."""
+
+    path: str
+    decision: Literal["approved", "rejected"]
+    by: str
+    form: Any = None
+
+
+class StepRepair(BaseModel):
+    """What an operator does about a parked step."""
+
+    path: str
+    output: Any = None
+    reason: str = ""
 
 
 class RequestCancelInput(BaseModel):

@@ -1,55 +1,57 @@
-"""The one generic workflow: performs the machine's commands with Temporal's own activities and timers."""
+"""The one generic workflow: drives the machine and takes people's messages."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
+from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.execution import events as ev
-from orchestrator.execution.commands import CancelActivity, CancelTimer, Command, ScheduleActivity, StartTimer
 from orchestrator.execution.machine import Machine, new_state
 from orchestrator.execution.messages import (
     WORKFLOW_TYPE,
+    ApprovalDecision,
     ExecutionView,
     LoadDefinitionInput,
     LoadDefinitionResult,
     RequestCancelInput,
+    SignalMessage,
     StartExecution,
+    StepRepair,
 )
-from orchestrator.execution.views import markdown_table, status_of, view_of
+from orchestrator.execution.requests import schema_check
+from orchestrator.execution.views import detail_of, markdown_table, status_of, view_of
 from orchestrator.expressions import ExpressionError
 from orchestrator.workflows.definition_cache import compiled
-from orchestrator.workflows.failures import activity_failed, error_info, execution_failure
-from orchestrator.workflows.search_attributes import ERROR_TYPE, STATUS
+from orchestrator.workflows.failures import error_info, execution_failure
+from orchestrator.workflows.performing import Performer, summary_text
+from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS
 
-SUMMARY_BYTES = 300
-"""Temporal refuses summaries over 400 bytes by failing the workflow task for ever."""
+LONGEST_REASON = 2000
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
 class AgentWorkflow:
     """Interprets any workflow definition.
 
-    Signals: `pause(reason)`, `resume`, `cancel(reason)`. Query: `state`. Temporal's native cancel ends the execution
-    as cancelled.
+    Signals: `pause(reason)`, `resume`, `cancel(reason)`, `signal({name, payload})`. Updates: `approve`, `retry_step`,
+    `skip_step`, `set_step_output`. Query: `state`. Temporal's native cancel ends the execution as cancelled.
     """
 
     def __init__(self) -> None:
         self._machine: Machine | None = None
+        self._definition: CompiledDefinition
         self._start: StartExecution | None = None
         self._inbox: deque[ev.Event] = deque()
-        self._activities: dict[str, workflow.ActivityHandle[Any]] = {}
-        self._timers: dict[str, asyncio.Task[None]] = {}
+        self._performer = Performer(self._inbox)
         self._history_length = 0
-        self._shown_status = "running"
+        self._shown: tuple[str, str | None] = ("running", None)
 
     @workflow.run
     async def run(self, start: Any) -> ExecutionView:
@@ -71,19 +73,21 @@ class AgentWorkflow:
             except asyncio.CancelledError:
                 self._inbox.append(ev.CancelRequested(workflow.cancellation_reason() or ""))
             self._drain(machine)
+        await self._performer.settled()
+        await workflow.wait_condition(workflow.all_handlers_finished)
         return self._finish(machine)
 
-    # --- messages -------------------------------------------------------------------------------------------------
+    # --- signals --------------------------------------------------------------------------------------------------
 
     @workflow.signal(description="Hold the execution at its next step boundary; what is in flight finishes.")
     def pause(self, reason: Any = "") -> None:
-        """Put the operator's hold on the execution."""
-        self._inbox.append(ev.PauseRequested("operator", _text(reason)))
+        """Put a hold on the execution; the argument is a reason, or `{"holder": …, "reason": …}`."""
+        self._inbox.append(ev.PauseRequested(_holder(reason), _text(reason)))
 
-    @workflow.signal(description="Take the operator's hold away.")
+    @workflow.signal(description="Take one's own hold away.")
     def resume(self, reason: Any = "") -> None:
-        """Take the operator's hold away."""
-        self._inbox.append(ev.ResumeRequested("operator"))
+        """Take a hold away."""
+        self._inbox.append(ev.ResumeRequested(_holder(reason)))
 
     @workflow.signal(description="Cancel the execution, like Temporal's own cancel.")
     async def cancel(self, reason: Any = "") -> None:
@@ -96,6 +100,100 @@ class AgentWorkflow:
             activity_id="~cancel",
             summary="cancel this execution",
         )
+
+    @workflow.signal(description="A message for a wait_for_signal step: {name, payload}.")
+    def signal(self, message: Any) -> None:
+        """Deliver a message; one that is no `SignalMessage` is dropped with a warning."""
+        try:
+            found = SignalMessage.model_validate(message)
+        except ValidationError as error:
+            workflow.logger.warning("a signal was dropped: %s", error)
+            return
+        self._inbox.append(ev.SignalReceived(found.name, found.payload))
+
+    # --- updates --------------------------------------------------------------------------------------------------
+
+    @workflow.update(description="Decide an approval.")
+    async def approve(self, decision: ApprovalDecision) -> ExecutionView:
+        """Record a decision after its form was checked."""
+        machine = self._running()
+        schema = machine.form_schema(decision.path)
+        if schema is not None and decision.decision == "approved":
+            await self._check_form(decision, schema)
+        refused = machine.refusal(decision.path, decision.decision, decision.by)
+        if refused is not None:
+            raise ApplicationError(refused, type="wrong-state", non_retryable=True)
+        event = ev.ApprovalGiven(decision.path, decision.decision, decision.by, decision.form)
+        self._inbox.append(event)
+        self._drain(machine)
+        return self.state()
+
+    @approve.validator
+    def _may_approve(self, decision: ApprovalDecision) -> None:
+        refused = self._running().refusal(decision.path, decision.decision, decision.by)
+        if refused is not None:
+            raise ApplicationError(refused, type="wrong-state", non_retryable=True)
+
+    @workflow.update(description="Run a parked step again.")
+    def retry_step(self, repair: StepRepair) -> ExecutionView:
+        """Run a parked step again."""
+        return self._repair(ev.ParkedStepRepaired(repair.path, "retry"))
+
+    @workflow.update(description="Skip a parked step.")
+    def skip_step(self, repair: StepRepair) -> ExecutionView:
+        """Skip a parked step."""
+        return self._repair(ev.ParkedStepRepaired(repair.path, "skip"))
+
+    @workflow.update(description="Complete a parked step with this output.")
+    def set_step_output(self, repair: StepRepair) -> ExecutionView:
+        """Complete a parked step."""
+        return self._repair(ev.ParkedStepRepaired(repair.path, "set_output", repair.output))
+
+    @retry_step.validator
+    def _may_retry(self, repair: StepRepair) -> None:
+        self._require_parked(repair.path)
+
+    @skip_step.validator
+    def _may_skip(self, repair: StepRepair) -> None:
+        self._require_parked(repair.path)
+
+    @set_step_output.validator
+    def _may_set_output(self, repair: StepRepair) -> None:
+        self._require_parked(repair.path)
+
+    def _require_parked(self, path: str) -> None:
+        if not self._running().parked(path):
+            raise ApplicationError(f"step '{path}' is not parked", type="wrong-state", non_retryable=True)
+
+    def _running(self) -> Machine:
+        if self._machine is None:
+            raise ApplicationError("the execution has not begun", type="wrong-state", non_retryable=True)
+        return self._machine
+
+    def _repair(self, event: ev.ParkedStepRepaired) -> ExecutionView:
+        machine = self._running()
+        self._inbox.append(event)
+        self._drain(machine)
+        return self.state()
+
+    async def _check_form(self, decision: ApprovalDecision, schema: dict[str, Any] | bool) -> None:
+        suffix = f"/form {decision.by}"[:60]
+        machine = self._running()
+        check = schema_check(machine.state, decision.path, suffix, schema, decision.form, "the form")
+        try:
+            await workflow.execute_activity(
+                check.activity,
+                args=check.arguments,
+                activity_id=f"{check.activity_id} {workflow.uuid4().hex[:8]}",
+                start_to_close_timeout=timedelta(seconds=30),
+                schedule_to_close_timeout=timedelta(seconds=60),
+                summary=check.summary,
+            )
+        except ActivityError as error:
+            info = error_info(error.cause, decision.path)
+            raise ApplicationError(info.message, info.details, type="invalid-form", non_retryable=True) from error
+
+    # --- query ----------------------------------------------------------------------------------------------------
 
     @workflow.query(description="The execution's status, steps, output and error.")
     def state(self) -> ExecutionView:
@@ -137,7 +235,7 @@ class AgentWorkflow:
                 start_to_close_timeout=timedelta(seconds=10),
                 schedule_to_close_timeout=timedelta(hours=24),
                 activity_id="~definition",
-                summary=f"load definition {start.workflow_id}",
+                summary=summary_text(f"load definition {start.workflow_id}"),
             )
         except ActivityError as error:
             info = error_info(error.cause, "~definition")
@@ -162,73 +260,23 @@ class AgentWorkflow:
             machine.new_activation()
         while self._inbox:
             for command in machine.apply(self._inbox.popleft(), workflow.now()):
-                self._perform(command)
+                self._performer.perform(command)
         self._show(machine)
 
     def _show(self, machine: Machine) -> None:
+        """Let people see the step table, and lists the status, where it is not Temporal's own."""
         workflow.set_current_details(markdown_table(self._definition, machine.state))
         status = status_of(machine.state)
-        if machine.closed or status == self._shown_status:
+        detail = detail_of(machine.state) if status == "awaiting" else None
+        if machine.closed or (status, detail) == self._shown:
             return
-        self._shown_status = status
-        shown = STATUS.value_unset() if status == "running" else STATUS.value_set(status)
-        workflow.upsert_search_attributes([shown])
-
-    def _perform(self, command: Command) -> None:
-        match command:
-            case ScheduleActivity():
-                self._schedule(command)
-            case CancelActivity(activity_id):
-                handle = self._activities.get(activity_id)
-                if handle is not None:
-                    handle.cancel()
-            case StartTimer():
-                self._timers[command.timer_id] = asyncio.create_task(self._timer(command))
-            case CancelTimer(timer_id):
-                timer = self._timers.pop(timer_id, None)
-                if timer is not None:
-                    timer.cancel()
-
-    def _schedule(self, command: ScheduleActivity) -> None:
-        timeouts, retry = command.timeouts, command.retry
-        handle: workflow.ActivityHandle[Any] = workflow.start_activity(
-            command.activity,
-            args=command.arguments,
-            result_type=command.result_type,
-            task_queue=command.task_queue,
-            activity_id=command.activity_id,
-            start_to_close_timeout=timedelta(seconds=timeouts.start_to_close),
-            schedule_to_close_timeout=timedelta(seconds=timeouts.schedule_to_close),
-            schedule_to_start_timeout=_delta(timeouts.schedule_to_start),
-            heartbeat_timeout=timedelta(seconds=timeouts.heartbeat),
-            retry_policy=RetryPolicy(
-                initial_interval=timedelta(seconds=retry.initial_interval),
-                backoff_coefficient=retry.backoff,
-                maximum_interval=timedelta(seconds=max(retry.max_interval, retry.initial_interval)),
-                non_retryable_error_types=list(retry.non_retryable) or None,
-            ),
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=_summary(command.summary),
-            priority=Priority(priority_key=command.priority) if command.priority else Priority.default,
-        )
-        self._activities[command.activity_id] = handle
-        handle.add_done_callback(partial(self._activity_done, command.activity_id))
-
-    def _activity_done(self, activity_id: str, handle: asyncio.Future[Any]) -> None:
-        self._activities.pop(activity_id, None)
-        if handle.cancelled():
-            self._inbox.append(activity_failed(activity_id, asyncio.CancelledError()))
-            return
-        error = handle.exception()
-        if error is None:
-            self._inbox.append(ev.ActivityCompleted(activity_id, handle.result()))
-        else:
-            self._inbox.append(activity_failed(activity_id, error))
-
-    async def _timer(self, command: StartTimer) -> None:
-        await workflow.sleep(command.seconds, summary=_summary(command.summary))
-        self._timers.pop(command.timer_id, None)
-        self._inbox.append(ev.TimerFired(command.timer_id))
+        updates: list[Any] = []
+        if status != self._shown[0]:
+            updates.append(STATUS.value_unset() if status == "running" else STATUS.value_set(status))
+        if detail != self._shown[1]:
+            updates.append(DETAIL.value_unset() if detail is None else DETAIL.value_set(detail))
+        self._shown = (status, detail)
+        workflow.upsert_search_attributes(updates)
 
 
 def _parse(start: Any) -> StartExecution:
@@ -243,12 +291,9 @@ def _parse(start: Any) -> StartExecution:
 def _text(reason: Any) -> str:
     if isinstance(reason, dict):
         reason = reason.get("reason", "")
-    return str(reason)[:2000]
+    return str(reason)[:LONGEST_REASON]
 
 
-def _delta(seconds: float | None) -> timedelta | None:
-    return None if seconds is None else timedelta(seconds=seconds)
-
-
-def _summary(text: str) -> str:
-    return text.encode("utf-8", "replace")[:SUMMARY_BYTES].decode("utf-8", "ignore")
+def _holder(message: Any) -> str:
+    holder = message.get("holder") if isinstance(message, dict) else None
+    return holder if holder in ("parent", "workflow") else "operator"

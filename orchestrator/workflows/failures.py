@@ -10,11 +10,13 @@ from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
     CancelledError,
+    ChildWorkflowError,
+    TerminatedError,
     TimeoutError,
     TimeoutType,
 )
 
-from orchestrator.execution.events import ActivityFailed
+from orchestrator.execution.events import ActivityFailed, ChildFailed
 from orchestrator.execution.messages import ErrorInfo, ExecutionView
 
 LARGEST_DETAILS_BYTES = 1024 * 1024
@@ -41,6 +43,29 @@ def activity_failed(activity_id: str, error: BaseException) -> ActivityFailed:
     if isinstance(cause, CancelledError | asyncio.CancelledError):
         return ActivityFailed(activity_id, ErrorInfo(type="cancelled", message="cancelled"), 0, cancelled=True)
     return ActivityFailed(activity_id, error_info(cause, activity_id), _attempts(cause))
+
+
+def child_failed(child_id: str, error: BaseException) -> ChildFailed:
+    """Return the machine's event for a child execution that did not complete.
+
+    Args:
+        child_id: which child.
+        error: what its handle raised.
+    """
+    cause: BaseException | None = error.cause if isinstance(error, ChildWorkflowError) else error
+    if isinstance(cause, CancelledError | asyncio.CancelledError):
+        message = f"the child execution '{child_id}' was cancelled"
+        return ChildFailed(child_id, ErrorInfo(type="cancelled", message=message), cancelled=True)
+    if isinstance(cause, TerminatedError):
+        message = f"the child execution '{child_id}' was terminated"
+        return ChildFailed(child_id, ErrorInfo(type="child-terminated", message=message))
+    if isinstance(cause, ApplicationError):
+        view = cause.details[0] if cause.details else None
+        inner = view.get("error") if isinstance(view, dict) else None
+        own = ErrorInfo.model_validate(inner) if isinstance(inner, dict) else None
+        found = ErrorInfo(type=cause.type or "internal-error", message=cause.message, cause=own)
+        return ChildFailed(child_id, found)
+    return ChildFailed(child_id, error_info(cause, child_id))
 
 
 def error_info(error: BaseException | None, path: str) -> ErrorInfo:

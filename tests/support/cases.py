@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 
 from activities.step_activity import step_activity
 from orchestrator.execution.messages import (
@@ -26,8 +26,8 @@ from orchestrator.settings import Settings
 from tests.support.executions import outcome, states, worker_with
 from tests.support.stubs import Stubs
 
-AT_ONCE = 12
-"""Cases under way at the same time: two cores."""
+AT_ONCE = 40
+"""Cases under way at the same time: most of them wait."""
 LONGEST_SECONDS = 30
 
 
@@ -102,14 +102,27 @@ async def play_all(client: Client, settings: Settings, cases: list[Case], **chan
                 handle = await runner.start(case.definition, case.data.get("input"))
                 for message in case.data.get("messages", []):
                     await asyncio.sleep(message.get("after_seconds", 0))
-                    if message["send"] == "native_cancel":
-                        await handle.cancel()
-                    else:
-                        await handle.signal(message["send"], message.get("argument", ""))
+                    await _send(handle, message)
                 return Played(await _end_of(handle), stubs.by_case[case.name])
 
         played = await asyncio.gather(*(play(case) for case in cases))
     return {case.name: result for case, result in zip(cases, played, strict=True)}
+
+
+async def _send(handle: WorkflowHandle[object, ExecutionView], message: Mapping[str, Any]) -> None:
+    """Send a signal, a native cancel or an update; `refused` is a text that the refusal must hold."""
+    if "update" in message:
+        try:
+            await handle.execute_update(message["update"], message["argument"])
+            problem = ""
+        except WorkflowUpdateFailedError as error:
+            problem = str(error.cause)
+        assert bool(problem) == ("refused" in message), problem
+        assert message.get("refused", "") in problem
+    elif message["send"] == "native_cancel":
+        await handle.cancel()
+    else:
+        await handle.signal(message["send"], message.get("argument", ""))
 
 
 async def _end_of(handle: WorkflowHandle[object, ExecutionView]) -> ExecutionView:
