@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -27,7 +27,7 @@ from orchestrator.client import connect, disconnect
 from orchestrator.execution.errors import Unavailable
 from orchestrator.guarded_http import GuardedHttp
 from orchestrator.settings import Settings
-from orchestrator.stores.claims import claim_driver
+from orchestrator.stores.claims import ClaimKeeper, claim_driver
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.vectors import VectorStore, open_vectors
@@ -137,7 +137,8 @@ async def _serve(settings: Settings, client: Client, factory: AgentFactory, stop
         worker = build_worker(client, settings, activities)
         driver = claim_driver(client.data_converter)
         report = WorkerReport(settings, factory, vectors, driver.claims if driver else None)
-        async with report.kept_fresh(), worker, factory.leases.held(lambda: report.lease):
+        keeping = ClaimKeeper(client, driver).kept() if driver else nullcontext()
+        async with report.kept_fresh(), worker, keeping, factory.leases.held(lambda: report.lease):
             log.info("the worker serves", task_queue=settings.temporal_task_queue, namespace=client.namespace)
             await stop.wait()
             log.info("the worker stops", graceful_seconds=settings.worker_graceful_shutdown_seconds)

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from orchestrator.definition.canonical import canonical_sha256
 from orchestrator.definition.issues import Issue, pointer_to
-from orchestrator.definition.models import Part
+from orchestrator.definition.part_check import check_part
+from orchestrator.definition.parts import Part
 from orchestrator.definition.schemas import schema_issues
-from orchestrator.definition.structure import check_part
 from orchestrator.execution.errors import InvalidAgent
 from orchestrator.expressions import ExpressionError, check_references, collect_template_errors
 

@@ -154,6 +154,7 @@ async def test_the_api_starts_without_its_parts_and_recovers_when_they_come(tmp_
             "redis": "down",
             "worker": "down",
             "model": "unknown",
+            "claims": "down",
             "vectors": "unknown",
         }
         for request in NEEDS_REDIS:

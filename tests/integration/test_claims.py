@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from redis.asyncio import Redis
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
@@ -18,6 +20,10 @@ from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors import PayloadTooLarge, RedisUnavailable
 from orchestrator.execution.messages import ExecutionView, StartExecution
 from orchestrator.settings import Settings
+from orchestrator.stores.claims import ClaimKeeper, claim_driver
+from orchestrator.stores.claims.redis_claims import RedisClaims
+from orchestrator.stores.leases import WorkerLease, WorkerLeases
+from orchestrator.stores.redis import connect_redis
 from orchestrator.workflows.agent_workflow import AgentWorkflow
 from tests.support.api_server import problem_in, running_api
 from tests.support.executions import outcome, states, worker_with
@@ -302,3 +308,57 @@ async def test_the_api_names_a_result_that_it_cannot_read(
         assert problem["store"] == "redis"
         redis.kill()
         problem_in(await api.get(f"/executions/{handle.id}"), 503, "redis-unavailable")
+
+
+async def test_claims_of_open_executions_are_prolonged_once_a_day(
+    own_settings: Settings, connected: Connect, redis: KillableRedis
+) -> None:
+    client = await connected(own_settings)
+    driver = claim_driver(client.data_converter)
+    assert driver is not None
+    start = StartExecution(workflow_id="waits", definition=TWO, input={"text": own_settings.redis_key_prefix * 20_000})
+    handle = await start_execution(client, own_settings, start)
+    store = Redis.from_url(redis.url)
+    [key] = [key async for key in store.scan_iter(f"{own_settings.redis_key_prefix}:claim:*")]
+    await store.expire(key, 60)
+    keeper = ClaimKeeper(client, driver)
+
+    async def prolonged() -> bool:
+        await keeper.round(open_for=timedelta(0))
+        return await store.ttl(key) > 36 * 24 * 3600
+
+    # Lists of executions lag a little behind.
+    await eventually(prolonged)
+    await store.expire(key, 60)
+    await keeper.round(open_for=timedelta(days=1))
+    assert await store.ttl(key) <= 60
+    await store.delete(key)
+    with structlog.testing.capture_logs() as logs:
+        await keeper.round(open_for=timedelta(0))
+    told = [entry for entry in logs if entry.get("execution_id") == handle.id]
+    assert [(entry["event"], entry["missing"]) for entry in told] == [
+        ("an open execution lacks claims", [key.decode().rpartition(":")[2]])
+    ]
+    assert [await driver.claims.take_turn(60) for _ in range(2)] == [True, False]
+    await driver.claims.give_turn_back()
+    assert await driver.claims.take_turn(60)
+    await handle.terminate()
+    await store.aclose()
+
+
+async def test_the_api_is_not_ready_beside_a_worker_with_another_store(own_settings: Settings) -> None:
+    redis = connect_redis(own_settings)
+    leases = WorkerLeases(redis, own_settings.redis_key_prefix)
+    ours = RedisClaims(own_settings)
+    queue = own_settings.temporal_task_queue
+    lease = WorkerLease(worker_id="w1", pid=1, task_queue=queue, host="here", started_at=datetime.now(UTC))
+    async with running_api(own_settings) as api:
+        for identity, status in ((await ours.identity(), 200), ("redis:another", 503), ("none", 503)):
+            await leases.refresh(lease.model_copy(update={"claims": {"identity": identity}}))
+            answer = await api.get("/health/ready")
+            assert answer.status_code == status, answer.text
+            part = answer.json()["parts"]["claims"]
+            assert part["status"] == ("ok" if status == 200 else "down")
+            assert ("worker w1 uses another claim store" in part["detail"]) == (status == 503)
+    await ours.aclose()
+    await redis.aclose()

@@ -55,6 +55,7 @@ class Played:
 
     view: ExecutionView
     stubs: Stubs
+    execution_id: str = ""
 
 
 def load_cases(folder: Path) -> list[Case]:
@@ -103,7 +104,7 @@ async def play_all(client: Client, settings: Settings, cases: list[Case], **chan
                 for message in case.data.get("messages", []):
                     await asyncio.sleep(message.get("after_seconds", 0))
                     await _send(handle, message)
-                return Played(await _end_of(handle), stubs.by_case[case.name])
+                return Played(await _end_of(handle), stubs.by_case[case.name], handle.id)
 
         played = await asyncio.gather(*(play(case) for case in cases))
     return {case.name: result for case, result in zip(cases, played, strict=True)}

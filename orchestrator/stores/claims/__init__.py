@@ -2,6 +2,7 @@
 
 from orchestrator.stores.claims.driver import ClaimDriver as ClaimDriver
 from orchestrator.stores.claims.driver import claimed_input_bytes as claimed_input_bytes
+from orchestrator.stores.claims.keeping import ClaimKeeper as ClaimKeeper
 from orchestrator.stores.claims.port import ClaimStore as ClaimStore
 from orchestrator.stores.claims.wiring import claim_driver as claim_driver
 from orchestrator.stores.claims.wiring import claim_errors as claim_errors

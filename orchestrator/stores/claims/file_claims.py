@@ -44,6 +44,13 @@ class FileClaims:
         """See `ClaimStore.identity`: a random id in a file of the folder."""
         return await self._run(self._identity)
 
+    async def take_turn(self, seconds: float) -> bool:
+        """See `ClaimStore.take_turn`: nothing expires here, so there is nothing to prolong."""
+        return False
+
+    async def give_turn_back(self) -> None:
+        """See `ClaimStore.give_turn_back`."""
+
     async def aclose(self) -> None:
         """See `ClaimStore.aclose`: nothing is held open."""
 

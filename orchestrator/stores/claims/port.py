@@ -41,5 +41,19 @@ class ClaimStore(Protocol):
             Unavailable: the store does not answer.
         """
 
+    async def take_turn(self, seconds: float) -> bool:
+        """Return whether the caller is the one to go through all claims in the next so many seconds.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+
+    async def give_turn_back(self) -> None:
+        """Let another one take the turn: the round failed.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+
     async def aclose(self) -> None:
         """Give connections back; a later call opens new ones."""

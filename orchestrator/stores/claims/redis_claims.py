@@ -82,6 +82,18 @@ class RedisClaims:
         found = await run_script(self._redis, _IDENTITY, (f"{self._prefix}-store",), (uuid.uuid4().hex,))
         return f"redis:{found.decode()}"
 
+    async def take_turn(self, seconds: float) -> bool:
+        """See `ClaimStore.take_turn`."""
+        redis = self._redis
+        async with redis_errors(redis):
+            return bool(await redis.set(f"{self._prefix}-turn", "taken", nx=True, ex=int(seconds)))
+
+    async def give_turn_back(self) -> None:
+        """See `ClaimStore.give_turn_back`."""
+        redis = self._redis
+        async with redis_errors(redis):
+            await redis.delete(f"{self._prefix}-turn")
+
     async def aclose(self) -> None:
         """See `ClaimStore.aclose`."""
         client, self._client = self._client, None
