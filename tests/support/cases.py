@@ -26,9 +26,10 @@ from orchestrator.settings import Settings
 from tests.support.executions import outcome, states, worker_with
 from tests.support.stubs import Stubs
 
-AT_ONCE = 40
+AT_ONCE = 24
 """Cases under way at the same time: most of them wait."""
 LONGEST_SECONDS = 30
+UPDATE_TRIES = 100
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ async def play_all(client: Client, settings: Settings, cases: list[Case], **chan
                 handle = await runner.start(case.definition, case.data.get("input"))
                 for message in case.data.get("messages", []):
                     await asyncio.sleep(message.get("after_seconds", 0))
+                    await _called(stubs.by_case[case.name], message.get("once_called"))
                     await _send(handle, message)
                 return Played(await _end_of(handle), stubs.by_case[case.name], handle.id)
 
@@ -110,20 +112,39 @@ async def play_all(client: Client, settings: Settings, cases: list[Case], **chan
     return {case.name: result for case, result in zip(cases, played, strict=True)}
 
 
+async def _called(stubs: Stubs, path: str | None) -> None:
+    """Wait until a step's activity runs."""
+    async with asyncio.timeout(LONGEST_SECONDS):
+        while path is not None and not stubs.calls[path]:
+            await asyncio.sleep(0.05)
+
+
 async def _send(handle: WorkflowHandle[object, ExecutionView], message: Mapping[str, Any]) -> None:
-    """Send a signal, a native cancel or an update; `refused` is a text that the refusal must hold."""
+    """Send a signal, a native cancel or an update."""
     if "update" in message:
+        await _update(handle, message)
+    elif message["send"] == "native_cancel":
+        await handle.cancel()
+    else:
+        await handle.signal(message["send"], message.get("argument", ""))
+
+
+async def _update(handle: WorkflowHandle[object, ExecutionView], message: Mapping[str, Any]) -> None:
+    """Send an update until it is answered as expected: the execution may not have come so far yet.
+
+    `refused` is a text that the refusal holds; without it the update is taken.
+    """
+    problem = ""
+    for _ in range(UPDATE_TRIES):
         try:
             await handle.execute_update(message["update"], message["argument"])
             problem = ""
         except WorkflowUpdateFailedError as error:
             problem = str(error.cause)
-        assert bool(problem) == ("refused" in message), problem
-        assert message.get("refused", "") in problem
-    elif message["send"] == "native_cancel":
-        await handle.cancel()
-    else:
-        await handle.signal(message["send"], message.get("argument", ""))
+        if bool(problem) == ("refused" in message) and message.get("refused", "") in problem:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{message} was answered with {problem!r}")
 
 
 async def _end_of(handle: WorkflowHandle[object, ExecutionView]) -> ExecutionView:
