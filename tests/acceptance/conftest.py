@@ -29,8 +29,12 @@ def counting_model() -> Iterator[FakeModelServer]:
 def deployment(counting_model: FakeModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """The processes, for all tests; they take `services`."""
     folder = tmp_path_factory.mktemp("services")
-    # `absent` is a model provider on whose port nothing listens.
-    variables = {"HTTP_ALLOW_HOSTS": LOOPBACK, "PROVIDERS__ABSENT__BASE_URL": f"http://{LOOPBACK}:{free_port()}/v1"}
+    variables = {
+        "HTTP_ALLOW_HOSTS": LOOPBACK,
+        "LOG_FORMAT": "json",
+        # A model provider on whose port nothing listens.
+        "PROVIDERS__ABSENT__BASE_URL": f"http://{LOOPBACK}:{free_port()}/v1",
+    }
     with running_services(folder, counting_model.url, **variables) as services:
         yield services
         services.make_whole()
