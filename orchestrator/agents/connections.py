@@ -9,7 +9,7 @@ import httpx2
 from redis.asyncio import Redis
 
 from orchestrator.execution.errors import AgentFailed, AttemptTimeout, HttpConnection, ModelUnavailable
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, discover_settings
 from orchestrator.stores.agent_calls import AgentCallStore
 from orchestrator.stores.agents import AgentStore
 from orchestrator.stores.breakers import BreakerPolicy, CircuitBreakers
@@ -70,9 +70,9 @@ class Connections:
 
     @property
     def settings(self) -> Settings:
-        """The settings, read from the environment on first use where none were given."""
+        """The settings; where none were given, those of the environment and of the local stack that runs here."""
         if self._settings is None:
-            self._settings = Settings()
+            self._settings = discover_settings()
         return self._settings
 
     def stores(self) -> AgentStores:

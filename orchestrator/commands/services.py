@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from orchestrator.commands.outcome import OK, USAGE, CommandError
 from orchestrator.settings import Settings
+from orchestrator.telemetry import configure_telemetry
 
 GRACEFUL_SHUTDOWN_SECONDS = 5
 
@@ -32,7 +33,9 @@ def worker() -> int:
     """Run the worker until SIGTERM or SIGINT."""
     from orchestrator.worker import run_worker
 
-    asyncio.run(run_worker(load_settings()))
+    settings = load_settings()
+    configure_telemetry(settings, process="worker")
+    asyncio.run(run_worker(settings))
     return OK
 
 
@@ -43,11 +46,13 @@ def api() -> int:
     from api.app import create_app
 
     settings = load_settings()
+    configure_telemetry(settings, process="api")
     uvicorn.run(
         create_app(settings),
         host=settings.api_host,
         port=settings.api_port,
-        log_level=settings.log_level.lower(),
+        # Its lines go where ours go.
+        log_config=None,
         # A reader of an event stream would otherwise hold the process for ever.
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
     )

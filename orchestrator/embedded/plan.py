@@ -160,7 +160,7 @@ class _Planner:
     def _agents(self) -> None:
         if self._is_set("agents_path"):
             return
-        for root in (Path.cwd(), Path(__file__).parents[1]):
+        for root in (Path.cwd(), Path(__file__).parents[2]):
             if (folder := root / "examples" / "agents").is_dir():
                 self.environment["AGENTS_PATH"] = str(folder)
                 return

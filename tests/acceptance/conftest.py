@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +29,12 @@ def counting_model() -> Iterator[FakeModelServer]:
 def deployment(counting_model: FakeModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """The processes, for all tests; they take `services`."""
     folder = tmp_path_factory.mktemp("services")
-    # `absent` is a model provider on whose port nothing listens.
-    variables = {"HTTP_ALLOW_HOSTS": LOOPBACK, "PROVIDERS__ABSENT__BASE_URL": f"http://{LOOPBACK}:{free_port()}/v1"}
+    variables = {
+        "HTTP_ALLOW_HOSTS": LOOPBACK,
+        "LOG_FORMAT": "json",
+        # A model provider on whose port nothing listens.
+        "PROVIDERS__ABSENT__BASE_URL": f"http://{LOOPBACK}:{free_port()}/v1",
+    }
     with running_services(folder, counting_model.url, **variables) as services:
         yield services
         services.make_whole()
@@ -58,3 +65,22 @@ def services(deployment: Services, model: FakeModelServer) -> Iterator[Services]
 def rest(services: Services) -> Rest:
     """A client of the deployment's API."""
     return Rest(services.http)
+
+
+@pytest.fixture
+def stack_folder(services: Services, tmp_path: Path) -> Path:
+    """A working folder that takes the deployment for its local stack, whose state is in `home`."""
+    (tmp_path / "home").mkdir()
+    document: dict[str, Any] = {
+        "api": services.api_url,
+        "temporal": services.temporal_address,
+        "temporal_namespace": "default",
+        "temporal_ui": services.temporal_ui,
+        "redis": services.redis_url,
+        "qdrant": None,
+        "model": services.model_url,
+        "api_pid": services.api.pid,
+        "worker_pid": services.worker.pid,
+    }
+    (tmp_path / "home" / "endpoints.json").write_text(json.dumps(document))
+    return tmp_path

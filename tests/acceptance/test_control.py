@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import uuid
 from collections.abc import Callable
 
 import httpx2
@@ -62,16 +63,21 @@ def by_temporal_cli(services: Services, execution_id: str, run_id: str) -> None:
 
 
 def by_web_ui_button(services: Services, execution_id: str, run_id: str) -> None:
-    """The request that the Web UI's button sends, field by field, as a browser showed it (UI 2.54)."""
+    """The request that the Web UI's button sends, field by field, as Chromium sent it (UI 2.54)."""
     with httpx2.Client(base_url=services.temporal_ui, trust_env=False) as browser:
         browser.get(f"/namespaces/default/workflows/{execution_id}/{run_id}/history").raise_for_status()
         browser.get("/api/v1/settings").raise_for_status()
         execution = {"workflowId": execution_id, "runId": run_id}
+        body = {"namespace": "default", "workflowExecution": execution, "requestId": str(uuid.uuid4())}
         answer = browser.post(
             f"/api/v1/namespaces/default/workflows/{execution_id}/cancel",
             params={"execution.runId": run_id},
-            headers={"X-CSRF-TOKEN": browser.cookies.get("_csrf") or "", "Caller-Type": "operator"},
-            json={"namespace": "default", "workflowExecution": execution, "requestId": "5e0d6c1e-7b0f-4f6e"},
+            headers={
+                "Content-Type": "text/plain;charset=UTF-8",
+                "X-CSRF-TOKEN": browser.cookies["_csrf"],
+                "Caller-Type": "operator",
+            },
+            content=json.dumps(body),
         )
         assert answer.status_code == 200, answer.text
 

@@ -104,18 +104,16 @@ def test_the_briefs_two_curl_calls_work_verbatim(services: Services, rest: Rest,
     assert "PUT /api/v1/workflows/lead-processing" in json.dumps(problem)
 
 
-def test_the_readmes_python_runs(services: Services, model: FakeModelServer, tmp_path: Path) -> None:
+def test_the_readmes_python_finds_the_local_stack_and_runs(model: FakeModelServer, stack_folder: Path) -> None:
     (source,) = blocks(README, "python")
-    program = tmp_path / "readme.py"
+    program = stack_folder / "readme.py"
     # The README's block awaits at the top level, as `python -m asyncio` and notebooks do.
     program.write_text(
         "import ast, asyncio\n"
         f"code = compile({source!r}, 'README.md', 'exec', ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)\n"
         "asyncio.run(eval(code))\n"
     )
-    environment = bare_environment(
-        tmp_path, REDIS_URL=services.redis_url, TEMPORAL_ADDRESS=services.temporal_address, PYTHONPATH=str(ROOT)
-    )
+    environment = bare_environment(stack_folder / "home", PYTHONPATH=str(ROOT))
     command = [sys.executable, "-W", "error", str(program)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert done.returncode == 0, done.stderr

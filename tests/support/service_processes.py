@@ -137,7 +137,7 @@ class Services:
             part.stop()
 
     def _service(self, name: str) -> ProcessSpec:
-        async def ready() -> bool:
+        async def ready(_: int) -> bool:
             return self._serves()
 
         # Settings of whoever runs the tests must not reach the processes.
