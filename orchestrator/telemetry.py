@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from orchestrator.settings import Settings
 
@@ -29,8 +31,15 @@ def configure_telemetry(settings: Settings, *, process: str) -> None:
         settings: `log_level`, `log_format`, `sentry_dsn`, `environment`.
         process: `api` or `worker`, kept in every line.
     """
+
+    def name_process(_logger: object, _method: str, event: EventDict) -> EventDict:
+        # Not a context variable: those of this thread are unknown to the others, Temporal's native ones among them.
+        event["process"] = process
+        return event
+
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        name_process,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -56,8 +65,16 @@ def configure_telemetry(settings: Settings, *, process: str) -> None:
     root.setLevel(settings.log_level)
     for name, level in _QUIETER.items():
         logging.getLogger(name).setLevel(max(level, root.level))
-    structlog.contextvars.bind_contextvars(process=process)
+    _forward_temporal_log()
     _configure_sentry(settings, process)
+
+
+def _forward_temporal_log() -> None:
+    """Send what Temporal's native core has to say where our lines go; by itself it prints coloured text."""
+    forwarding = LogForwardingConfig(logging.getLogger("temporalio.core"), append_target_to_name=False)
+    logged = LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding)
+    # The first client of the process decides the runtime; later ones share it.
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logged)), error_if_already_set=False)
 
 
 def _configure_sentry(settings: Settings, process: str) -> None:

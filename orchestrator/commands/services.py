@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from orchestrator.commands.outcome import OK, USAGE, CommandError
 from orchestrator.settings import Settings
-from orchestrator.telemetry import configure_telemetry
 
 GRACEFUL_SHUTDOWN_SECONDS = 5
 
@@ -31,6 +30,7 @@ def load_settings() -> Settings:
 
 def worker() -> int:
     """Run the worker until SIGTERM or SIGINT."""
+    from orchestrator.telemetry import configure_telemetry
     from orchestrator.worker import run_worker
 
     settings = load_settings()
@@ -44,6 +44,7 @@ def api() -> int:
     import uvicorn
 
     from api.app import create_app
+    from orchestrator.telemetry import configure_telemetry
 
     settings = load_settings()
     configure_telemetry(settings, process="api")
