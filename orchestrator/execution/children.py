@@ -93,6 +93,13 @@ class Children:
         else:
             self._ends.fail(place, error)
 
+    @property
+    def open(self) -> bool:
+        """Whether a child is awaited."""
+        return any(
+            record.child_id is not None for run in self._engine.runs.values() for record in run.state.steps.values()
+        )
+
     def pass_on(self, signal: str, reason: str = "") -> None:
         """Pause or resume the awaited children with their parent."""
         for run in self._engine.runs.values():

@@ -85,7 +85,9 @@ class Ending:
         engine = self._engine
         engine.state.phase = "cleaning"
         if engine.state.compensations or self._end_scope() is not None:
-            engine.commands.append(StartTimer(CLEANUP_TIMER, engine.definition.cleanup_seconds, "cleanup deadline"))
+            seconds = engine.definition.cleanup_seconds
+            engine.state.cleanup_at = iso(engine.now + timedelta(seconds=seconds))
+            engine.commands.append(StartTimer(CLEANUP_TIMER, seconds, "cleanup deadline"))
         self._next_compensation()
 
     def _next_compensation(self) -> None:

@@ -82,6 +82,8 @@ class Machine:
         self._children = Children(self._engine, self._ends)
         self._ending = Ending(self._engine)
         self._yielding = False
+        self.draining = False
+        """Set by the driver: nothing new begins, so that what is in flight comes to its end."""
 
     @property
     def closed(self) -> bool:
@@ -115,14 +117,38 @@ class Machine:
             self._advance()
         return engine.commands
 
+    def carry_on(self, now: datetime) -> list[Command]:
+        """Go on with a carried state: begin what was ready, and what was yielded."""
+        self._engine.now, self._engine.commands = now, []
+        self._engine.evaluator.at(now)
+        self._advance()
+        return self._engine.commands
+
+    @property
+    def movable(self) -> bool:
+        """Whether the position can be carried now: nothing is in flight, and no cancel is under way.
+
+        A native cancel belongs to the run that received it: only that run can close as Canceled.
+        """
+        return not self.busy and not self.closed and self.state.outcome != "cancelled"
+
+    @property
+    def drainable(self) -> bool:
+        """Whether what is in flight comes to its end by itself and soon: a child may take days."""
+        return self.state.outcome != "cancelled" and not self._children.open
+
     def resume_timers(self, now: datetime) -> list[Command]:
         """Return the commands that arm the timers of a carried state again."""
-        commands: list[Command] = [
-            StartTimer(timer_id, max((parse_iso(timer.due_at) - now).total_seconds(), 0.001), timer.kind)
-            for timer_id, timer in self.state.timers.items()
-            if timer_id not in self.state.fired
+        state = self.state
+        due = {key: timer.due_at for key, timer in state.timers.items() if key not in state.fired}
+        if state.deadline_at is not None and state.phase == "running":
+            due[DEADLINE_TIMER] = state.deadline_at
+        if state.cleanup_at is not None:
+            due[CLEANUP_TIMER] = state.cleanup_at
+        return [
+            StartTimer(timer_id, max((parse_iso(moment) - now).total_seconds(), 0.001), timer_id)
+            for timer_id, moment in due.items()
         ]
-        return commands
 
     def snapshot(self) -> ExecutionState:
         """Return the state with its queue written back, ready to be carried."""
@@ -281,7 +307,7 @@ class Machine:
     def _advance(self) -> None:
         """Start what is ready, as far as pauses, the cap and the activation's budget allow."""
         engine = self._engine
-        while engine.ready and self.state.phase in _BEGINNING and not self.state.holds and not self._yielding:
+        while engine.ready and self._may_begin():
             if engine.evaluator.exhausted:
                 self._yielding = True
                 engine.commands.append(StartTimer(YIELD_TIMER, 0.001, "yield"))
@@ -291,6 +317,9 @@ class Machine:
             scope_id, step_id = engine.ready.popleft()
             if scope_id in engine.runs and engine.runs[scope_id].state.steps[step_id].state == "pending":
                 self._begin(engine.place(scope_id, step_id))
+
+    def _may_begin(self) -> bool:
+        return self.state.phase in _BEGINNING and not self.state.holds and not self._yielding and not self.draining
 
     def _begin(self, place: Place) -> None:
         place.run.queued.discard(place.step.step_id)

@@ -51,6 +51,8 @@ class StartExecution(BaseModel):
     """How many parents the execution has."""
     holds: dict[str, str] = Field(default_factory=dict)
     """Who holds the execution from its start, and why."""
+    history_events: int | None = None
+    """Continue as new from this many events (tests; None: the built-in bounds)."""
 
 
 class StepCall(BaseModel):

@@ -116,6 +116,7 @@ class ExecutionState:
     phase: Phase = "running"
     started_at: str | None = None
     deadline_at: str | None = None
+    cleanup_at: str | None = None
     holds: dict[str, str] = field(default_factory=dict)
     """Who paused the execution, and why."""
     ready: list[tuple[str, str]] = field(default_factory=list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ from orchestrator.execution.messages import (
 from orchestrator.execution.requests import schema_check
 from orchestrator.execution.views import detail_of, markdown_table, status_of, view_of
 from orchestrator.expressions import ExpressionError
+from orchestrator.workflows.carrying import NOW_BYTES, SOON_BYTES, SOON_EVENTS, dump, load
 from orchestrator.workflows.definition_cache import compiled
 from orchestrator.workflows.failures import error_info, execution_failure
 from orchestrator.workflows.performing import Performer, summary_text
@@ -48,26 +50,28 @@ class AgentWorkflow:
         self._machine: Machine | None = None
         self._definition: CompiledDefinition
         self._start: StartExecution | None = None
+        self._pinned: dict[str, Any] = {}
         self._inbox: deque[ev.Event] = deque()
         self._performer = Performer(self._inbox)
         self._history_length = 0
         self._shown: tuple[str, str | None] = ("running", None)
 
     @workflow.run
-    async def run(self, start: Any) -> ExecutionView:
+    async def run(self, start: Any, *carried: Any) -> ExecutionView:
         """Run one execution to its end.
 
         Args:
             start: a `StartExecution`, as plain JSON: an invalid one shall fail the execution, not its task.
+            carried: the state of the run before this one, in chunks.
 
         Raises:
             ApplicationError: the execution failed; type and message are its error's, details hold an `ExecutionView`.
         """
         self._start = _parse(start)
-        machine = self._machine = await self._prepare(self._start)
-        self._inbox.appendleft(ev.Started())
-        self._drain(machine)
+        machine = self._machine = await self._prepare(self._start, carried)
+        self._begin(machine, carried=bool(carried))
         while not machine.closed:
+            self._continue_if_due(machine)
             try:
                 await workflow.wait_condition(lambda: bool(self._inbox))
             except asyncio.CancelledError:
@@ -210,7 +214,7 @@ class AgentWorkflow:
 
     # --- beginning and end ----------------------------------------------------------------------------------------
 
-    async def _prepare(self, start: StartExecution) -> Machine:
+    async def _prepare(self, start: StartExecution, carried: Sequence[str]) -> Machine:
         document, version, sha256 = start.definition, start.version, start.sha256
         if document is None:
             loaded = await self._load(start)
@@ -223,8 +227,37 @@ class AgentWorkflow:
                 type="invalid-definition",
                 non_retryable=True,
             ) from error
-        state = new_state(self._definition, start, workflow.info().workflow_id, version)
+        self._pinned = {"definition": document, "version": version, "sha256": sha256}
+        state = load(carried) if carried else new_state(self._definition, start, workflow.info().workflow_id, version)
         return Machine(self._definition, state, lambda: str(workflow.uuid4()))
+
+    def _begin(self, machine: Machine, *, carried: bool) -> None:
+        if not carried:
+            self._inbox.appendleft(ev.Started())
+            self._drain(machine)
+            return
+        for command in (*machine.resume_timers(workflow.now()), *machine.carry_on(workflow.now())):
+            self._performer.perform(command)
+        self._drain(machine)
+
+    def _continue_if_due(self, machine: Machine) -> None:
+        """Go on in a new run when the history has grown, at a moment when nothing is in flight.
+
+        Raises:
+            ContinueAsNewError: the run ends here.
+        """
+        info, start = workflow.info(), self._start
+        events, size = info.get_current_history_length(), info.get_current_history_size()
+        soon = (start.history_events if start else None) or SOON_EVENTS
+        if events < soon and size < SOON_BYTES:
+            return
+        quiet = machine.movable and workflow.all_handlers_finished() and self._performer.idle and not self._inbox
+        if quiet and start is not None:
+            # The input is part of the state.
+            fresh = start.model_copy(update={**self._pinned, "input": None})
+            workflow.continue_as_new(args=[fresh, *dump(machine.snapshot())])
+        if events >= 2 * soon or size >= NOW_BYTES:
+            machine.draining = machine.drainable
 
     async def _load(self, start: StartExecution) -> LoadDefinitionResult:
         try:

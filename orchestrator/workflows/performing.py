@@ -78,6 +78,11 @@ class Performer:
             case CloseChild():
                 self._closing.append(asyncio.create_task(_close_child(command)))
 
+    @property
+    def idle(self) -> bool:
+        """Whether no activity, no child and no message to a child is under way."""
+        return not (self._activities or self._children or any(not task.done() for task in self._closing))
+
     async def settled(self) -> None:
         """Wait until messages to children have left."""
         for task in self._closing:

@@ -1,4 +1,4 @@
-"""Every interpreter case on a real server, three ways: as in production, sandboxed, and replayed at every task."""
+"""Every interpreter case on a real server: as in production, sandboxed, replayed at every task, continued as new."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "production": {},
     "sandboxed": {"worker_sandboxed": True},
     "uncached": {"worker_max_cached_workflows": 0},
+    "continued": {"history_events": 5},
 }
 
 
