@@ -1,0 +1,86 @@
+"""Every example of the guide is a valid definition and, on a real server, ends as its stub file says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio import activity
+
+from orchestrator.client import connect
+from orchestrator.definition import validate_definition
+from orchestrator.definition.models import STEP_TYPES
+from orchestrator.execution.messages import LoadDefinitionInput, LoadDefinitionResult
+from orchestrator.settings import Settings
+from tests.support.cases import Case, Played, check, play_all
+from tests.support.executions import outcome, worker_with
+from tests.support.stubs import Stubs
+
+FOLDER = Path(__file__).parents[3] / "examples" / "guide"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json") if path.name.count(".") == 1)
+NEED_MORE = ("activity", "workflow")
+"""Examples that call what the stubs do not play: somebody's own activity, a stored definition."""
+
+
+def read(name: str) -> Any:
+    return json.loads((FOLDER / name).read_text())
+
+
+def case_of(name: str) -> Case:
+    return Case(
+        name, {"definition": read(f"{name}.json"), "input": read(f"{name}.input.json"), **read(f"{name}.stubs.json")}
+    )
+
+
+PLAIN = [case_of(name) for name in NAMES if name not in NEED_MORE]
+
+
+@activity.defn(name="count_words")
+async def count_words(text: str, least: int) -> int:
+    """Count the words of at least so many letters, as somebody's own activity."""
+    return sum(len(word) >= least for word in text.split())
+
+
+@activity.defn(name="load_definition")
+async def load_definition(request: LoadDefinitionInput) -> LoadDefinitionResult:
+    """Give an example as if it were stored."""
+    found = validate_definition({**read(f"{request.workflow_id}.json"), "workflow_id": request.workflow_id})
+    return LoadDefinitionResult(definition=found.document, version=1, sha256=found.sha256 or "")
+
+
+@pytest.fixture(scope="module")
+def played(settings: Settings) -> Mapping[str, Played]:
+    async def play() -> dict[str, Played]:
+        return await play_all(await connect(settings), settings, PLAIN)
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize("case", PLAIN, ids=lambda case: case.name)
+def test_an_example_ends_as_its_stub_file_says(case: Case, played: Mapping[str, Played]) -> None:
+    check(case, played[case.name])
+
+
+@pytest.mark.parametrize("name", NEED_MORE)
+async def test_an_example_that_calls_others_ends_as_its_stub_file_says(name: str, settings: Settings) -> None:
+    case, stubs = case_of(name), Stubs()
+    activities: list[Callable[..., Any]] = [*stubs.all(), count_words, load_definition]
+    async with worker_with(await connect(settings), settings, activities) as runner:
+        view = await outcome(await runner.start(case.definition, case.data["input"]))
+    check(case, Played(view, stubs))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_valid_without_a_warning(name: str) -> None:
+    found = validate_definition(read(f"{name}.json"))
+    assert (found.errors, found.warnings) == ([], [])
+
+
+@pytest.mark.parametrize("step_type", STEP_TYPES)
+def test_every_step_type_has_an_example_that_uses_it(step_type: str) -> None:
+    assert step_type in NAMES, f"add examples/guide/{step_type}.json, .input.json, .stubs.json and a place in the guide"
+    assert step_type in {step["step_type"] for step in read(f"{step_type}.json")["steps"]}
