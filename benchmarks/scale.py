@@ -3,8 +3,8 @@
     python benchmarks/scale.py [--items 10000] [--concurrency 100] [--chain 5000] [--dag 1000] [--json]
 
 Starts a Temporal server and a Redis of its own and one worker in this process. Says what was in flight at most (counted
-at the far end), the largest history of a run, the worker's memory, and how the cost of an item moves: the median time of
-the last thousand items over that of the first thousand.
+at the far end), the largest history of a run, the memory, and how the cost of an item moves: the time of the last
+thousand items over that of the first thousand.
 """
 
 from __future__ import annotations

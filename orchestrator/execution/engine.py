@@ -68,6 +68,8 @@ class Engine:
         self.evaluator = Evaluator(state, uuid)
         self.now = datetime.min.replace(tzinfo=UTC)
         self.commands: list[Command] = []
+        self.payload_bytes = 0
+        """What the activities scheduled in this activation are sent, roughly."""
         self.runs: dict[str, ScopeRun] = {}
         self.in_flight: dict[str, tuple[str, str]] = {}
         """Activities and awaited children, by id: (scope id, step id)."""

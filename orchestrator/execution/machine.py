@@ -10,6 +10,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from pydantic_core import to_json
+
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.definition.models import (
     Approval,
@@ -39,6 +41,10 @@ from orchestrator.execution.waiting import Waits
 from orchestrator.expressions import ExpressionError
 
 YIELD_TIMER = "~yield"
+PAYLOAD_BYTES_PER_ACTIVATION = 2 * 1024 * 1024
+"""Temporal refuses commands over 4 MB in one workflow task by failing it for ever: the machine yields before."""
+CLAIMED_BYTES = 128 * 1024
+"""What is larger is kept outside the history and counts no more than this."""
 _WAITS = (Wait, WaitForSignal, Approval)
 _BEGINNING = ("running", "cleaning")
 """Phases in which steps begin."""
@@ -98,6 +104,7 @@ class Machine:
     def new_activation(self) -> None:
         """Start a new budget of expression work; the driver says when (once for each workflow task)."""
         self._engine.evaluator.new_activation()
+        self._engine.payload_bytes = 0
 
     def apply(self, event: ev.Event, now: datetime) -> list[Command]:
         """Move the state by one event.
@@ -308,7 +315,7 @@ class Machine:
         """Start what is ready, as far as pauses, the cap and the activation's budget allow."""
         engine = self._engine
         while engine.ready and self._may_begin():
-            if engine.evaluator.exhausted:
+            if engine.evaluator.exhausted or engine.payload_bytes >= PAYLOAD_BYTES_PER_ACTIVATION:
                 self._yielding = True
                 engine.commands.append(StartTimer(YIELD_TIMER, 0.001, "yield"))
                 return
@@ -392,6 +399,7 @@ class Machine:
         identifier = activity_id(place.path, f"#{tries}" if tries else "")
         place.record.activity_id = identifier
         self._engine.in_flight[identifier] = (place.run.scope_id, step.step_id)
+        self._engine.payload_bytes += min(len(to_json(request.arguments)), CLAIMED_BYTES)
         self._engine.commands.append(
             ScheduleActivity(
                 activity_id=identifier,

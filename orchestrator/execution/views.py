@@ -11,20 +11,26 @@ _MOVING = frozenset({"wait", "delay", "retry"})
 """Timers that go on by themselves, unlike the time-out of a wait."""
 
 
-def status_of(state: ExecutionState) -> str:
-    """Return the execution's status word."""
+def status_of(state: ExecutionState, *, busy: bool = False) -> str:
+    """Return the execution's status word.
+
+    Args:
+        state: the execution.
+        busy: the caller knows that something is in flight, which saves a look at every open step.
+    """
     if state.phase == "closed" and state.outcome:
         return state.outcome
     if state.holds:
         return "paused"
-    return "awaiting" if awaited(state) else "running"
+    return "awaiting" if not busy and awaited(state) else "running"
 
 
 def awaited(state: ExecutionState) -> str | None:
     """Return what the execution waits for, where nothing else moves it: `operator`, `approval` or `signal`."""
     found: set[str] = set()
+    closed = frozenset(state.retained)
     for scope_id, scope in state.scopes.items():
-        if scope_id in state.retained:
+        if scope_id in closed:
             continue
         for record in scope.steps.values():
             if record.activity_id is not None or record.child_id is not None:
@@ -77,10 +83,10 @@ def view_of(definition: CompiledDefinition, state: ExecutionState) -> ExecutionV
     )
 
 
-def markdown_table(definition: CompiledDefinition, state: ExecutionState) -> str:
+def markdown_table(definition: CompiledDefinition, state: ExecutionState, status: str) -> str:
     """Return the step table in Markdown, for the Temporal Web UI; over 100 steps, counts by state instead."""
     records = state.scopes[ROOT].steps
-    title = f"**{definition.head.name or state.workflow_id}** · {status_of(state)}"
+    title = f"**{definition.head.name or state.workflow_id}** · {status}"
     if len(records) > TABLE_ROWS:
         counts: dict[str, int] = {}
         for record in records.values():

@@ -298,8 +298,8 @@ class AgentWorkflow:
 
     def _show(self, machine: Machine) -> None:
         """Let people see the step table, and lists the status, where it is not Temporal's own."""
-        workflow.set_current_details(markdown_table(self._definition, machine.state))
-        status = status_of(machine.state)
+        status = status_of(machine.state, busy=machine.busy)
+        workflow.set_current_details(markdown_table(self._definition, machine.state, status))
         detail = detail_of(machine.state) if status == "awaiting" else None
         if machine.closed or (status, detail) == self._shown:
             return
