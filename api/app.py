@@ -14,7 +14,7 @@ from api.execution_links import PREFIX
 from api.executions import ExecutionReader
 from api.middleware import SecureHeaders, UniformPaths
 from api.openapi import describe
-from api.routes import agents, executions, health, language, workflows
+from api.routes import agents, collections, executions, health, language, workflows
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
 from orchestrator.client import connect, disconnect
@@ -62,14 +62,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(_routes())
     problems.install(app)
     describe(app)
-    collections = [context.path for context in iter_route_contexts(app.routes) if (context.path or "").endswith("/")]
-    app.add_middleware(UniformPaths, collections=[path for path in collections if path])
+    slashed = [context.path for context in iter_route_contexts(app.routes) if (context.path or "").endswith("/")]
+    app.add_middleware(UniformPaths, collections=[path for path in slashed if path])
     app.add_middleware(SecureHeaders)
     return app
 
 
 def _routes() -> APIRouter:
     router = APIRouter(prefix=PREFIX)
-    for part in (workflows, executions, agents, language, health):
+    for part in (workflows, executions, agents, collections, language, health):
         router.include_router(part.router)
     return router

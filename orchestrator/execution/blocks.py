@@ -103,7 +103,7 @@ class Blocks:
         if "decided" not in cursor:
             self._judge(place, model, error)
         self._more_branches(place, model)
-        if not place.record.scopes and ("decided" in cursor or not cursor["waiting"]):
+        if not place.record.scopes and ("decided" in cursor or not cursor["waiting"]) and "concluded" not in cursor:
             self._conclude_parallel(place, model)
 
     def _judge(self, place: Place, model: Parallel, error: ErrorInfo | None) -> None:
@@ -133,6 +133,8 @@ class Blocks:
 
     def _conclude_parallel(self, place: Place, model: Parallel) -> None:
         cursor, order = _cursor(place), list(model.branches)
+        # Losers without anything in flight close while the winner's end is dealt with.
+        cursor["concluded"] = True
         errors = dict(cursor["errors"])
         place.record.errors = {name: errors[name] for name in order if name in errors}
         if not self._failed(place, cursor):
@@ -183,11 +185,13 @@ class Blocks:
             if len(cursor["errors"]) > _tolerated(model, len(cursor["items"])):
                 self._decide(place, carried(error, place))
         self._more_items(place, model)
-        if not place.record.scopes and ("decided" in cursor or cursor["next"] >= len(cursor["items"])):
+        over = "decided" in cursor or cursor["next"] >= len(cursor["items"])
+        if not place.record.scopes and over and "concluded" not in cursor:
             self._conclude_foreach(place)
 
     def _conclude_foreach(self, place: Place) -> None:
         cursor = _cursor(place)
+        cursor["concluded"] = True
         errors = sorted(cursor["errors"], key=lambda pair: int(pair[0]))
         place.record.errors = [{"index": index, "error": error} for index, error in errors]
         place.record.cursor = None

@@ -14,8 +14,9 @@ def chain(state: ExecutionState, scope: ScopeState) -> Iterator[ScopeState]:
     current: ScopeState | None = scope
     while current is not None:
         yield current
-        if current.parent is not None:
-            current = state.scopes.get(current.parent)
+        around = current.parent if current.parent is not None else current.sees
+        if around is not None:
+            current = state.scopes.get(around)
         elif current.scope_id != ROOT:
             current = state.scopes.get(ROOT)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from orchestrator.definition.compiled import CompiledScope
-from orchestrator.execution.clock import iso
+from orchestrator.execution.clock import iso, parse_iso
 from orchestrator.execution.commands import CancelTimer, CloseChild, StartTimer
 from orchestrator.execution.engine import Engine, ScopeRun
 from orchestrator.execution.evaluation import expression_failure
@@ -30,15 +30,15 @@ class Ending:
 
     def end(self, outcome: Outcome, error: ErrorInfo | None) -> None:
         """Decide the outcome and end the root scope; the first reason wins."""
-        state = self._engine.state
-        if state.phase != "running":
+        state, root = self._engine.state, self._engine.runs.get(ROOT)
+        if state.phase != "running" or (root is not None and root.state.ending):
             return
         state.phase, state.outcome, state.error = "ending", outcome, error
         self._engine.ready.clear()
         self._engine.evaluator.forget()
         why = error or ErrorInfo(type="finished", message="the execution finished")
-        if ROOT in self._engine.runs:
-            self._engine.end_scope(self._engine.runs[ROOT], why)
+        if root is not None:
+            self._engine.end_scope(root, why)
 
     def finish(self, value: object) -> None:
         """End the execution now, completed, with this output."""
@@ -57,6 +57,8 @@ class Ending:
     def root_closed(self, run: ScopeRun) -> None:
         """Go on when the root's steps are all terminal."""
         state = self._engine.state
+        if state.phase not in ("running", "ending"):
+            return
         if state.phase == "running" and run.state.error is not None:
             # The scope failed by itself: nobody called `end`.
             state.outcome, state.error = "failed", run.state.error
@@ -85,10 +87,21 @@ class Ending:
         engine = self._engine
         engine.state.phase = "cleaning"
         if engine.state.compensations or self._end_scope() is not None:
-            seconds = engine.definition.cleanup_seconds
-            engine.state.cleanup_at = iso(engine.now + timedelta(seconds=seconds))
-            engine.commands.append(StartTimer(CLEANUP_TIMER, seconds, "cleanup deadline"))
+            self._start_cleanup_timer()
         self._next_compensation()
+
+    def _start_cleanup_timer(self) -> None:
+        engine = self._engine
+        seconds = engine.definition.cleanup_seconds
+        engine.state.cleanup_at = iso(engine.now + timedelta(seconds=seconds))
+        engine.commands.append(StartTimer(CLEANUP_TIMER, seconds, "cleanup deadline"))
+
+    def resumed(self) -> None:
+        """Give the cleanup its time again where it passed during a pause."""
+        state = self._engine.state
+        late = state.cleanup_at is not None and parse_iso(state.cleanup_at) <= self._engine.now
+        if state.phase == "cleaning" and late:
+            self._start_cleanup_timer()
 
     def _next_compensation(self) -> None:
         engine, state = self._engine, self._engine.state
@@ -100,7 +113,12 @@ class Ending:
         compiled = engine.definition.scopes[found.step_id, "compensate"]
         prefix = around.prefix
         engine.open_scope(
-            compiled, f"{prefix}:{found.step_id}:compensate", prefix, names=found.names, variables=found.vars
+            compiled,
+            f"{prefix}:{found.step_id}:compensate",
+            prefix,
+            sees=around,
+            names=found.names,
+            variables=found.vars,
         )
 
     def _end_scope(self) -> CompiledScope | None:
@@ -109,14 +127,17 @@ class Ending:
 
     def _run_end_scope(self) -> None:
         compiled = self._end_scope()
-        if compiled is None:
+        if compiled is None or self._engine.state.cleanup_at is None:
             self._close_cleaned()
         else:
             self._engine.open_scope(compiled, f":{compiled.part}", "")
 
     def cleanup_late(self) -> None:
-        """Give up what is left of compensation and end scopes."""
+        """Give up what is left of compensation and end scopes; a pause is not held against them."""
         engine = self._engine
+        if engine.state.holds:
+            return
+        engine.state.cleanup_at = None
         message = f"cleanup did not end within timeouts.cleanup_seconds = {engine.definition.cleanup_seconds:g}"
         error = ErrorInfo(type="cleanup-timeout", message=message)
         if engine.state.compensations:

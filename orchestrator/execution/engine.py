@@ -121,6 +121,7 @@ class Engine:
         prefix: str,
         *,
         owner: Place | None = None,
+        sees: ScopeState | None = None,
         names: dict[str, Any] | None = None,
         isolated: bool = False,
         variables: dict[str, Any] | None = None,
@@ -132,22 +133,25 @@ class Engine:
             scope_id: unique among all that were ever open together.
             prefix: what the paths of its steps begin with.
             owner: the step that holds it; None for the document's own.
+            sees: the scope whose steps a compensation sees.
             names: values of its names.
             isolated: assignments inside it stay there until the block ends.
             variables: what `vars` holds there, where that is not what it holds outside.
         """
-        around = owner.run.state if owner is not None else None
-        tries = around.tries + owner.record.retried if around is not None and owner is not None else 0
+        around = owner.run.state if owner is not None else sees
+        tries = (around.tries if around is not None else 0) + (owner.record.retried if owner is not None else 0)
+        epoch = (around.epoch if around is not None else 0) + (owner.record.epoch if owner is not None else 0)
         state = ScopeState(
             scope_id=f"{scope_id}#{tries}" if tries else scope_id,
             owner=compiled.owner,
             part=compiled.part,
             prefix=prefix,
-            parent=around.scope_id if around is not None else None,
+            parent=owner.run.scope_id if owner is not None else None,
+            sees=sees.scope_id if sees is not None else None,
             steps={step_id: StepRecord() for step_id in compiled.steps},
             names=names or {},
             vars={} if isolated else variables,
-            epoch=around.epoch + owner.record.epoch if around is not None and owner is not None else 0,
+            epoch=epoch,
             tries=tries,
         )
         run = ScopeRun(compiled, state, Joins(compiled, state))
@@ -190,11 +194,23 @@ class Engine:
         retained = self.state.retained
         if len(retained) <= RETAINED_SCOPES:
             return
-        needed = {found.scope_id for found in self.state.compensations}
+        needed = self._seen()
         for scope_id in retained[: len(retained) - RETAINED_SCOPES]:
             if scope_id not in needed:
                 retained.remove(scope_id)
                 del self.state.scopes[scope_id]
+
+    def _seen(self) -> set[str]:
+        """Return the closed scopes that compensations will see, with those around them."""
+        scopes, found = self.state.scopes, set[str]()
+        pending = [item.scope_id for item in self.state.compensations]
+        pending += [run.state.sees for run in self.runs.values() if run.state.sees is not None]
+        while pending:
+            scope_id = pending.pop()
+            if scope_id not in found and scope_id in scopes:
+                found.add(scope_id)
+                pending.append(scopes[scope_id].parent or ROOT)
+        return found
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
@@ -215,6 +231,20 @@ class Engine:
         """Let a step begin as soon as pauses and the cap allow."""
         run.queued.add(step_id)
         self.ready.append((run.scope_id, step_id))
+
+    def begin_again(self, place: Place, *, new_keys: bool) -> None:
+        """Queue a step again, under ids (and keys, for a block's own `retry`) that nothing inside it has had."""
+        record = place.record
+        more, record.inside = 1 + record.inside, 0
+        record.retried += more
+        if new_keys:
+            record.epoch += more
+        record.state = "pending"
+        owner = self.owner_of(place.run)
+        while owner is not None:
+            owner.record.inside += more
+            owner = self.owner_of(owner.run)
+        self.queue(place.run, place.step.step_id)
 
     def settle(self, place: Place, state: StepState) -> None:
         """Give a step its final state and go on with its scope."""

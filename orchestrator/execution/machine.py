@@ -268,10 +268,7 @@ class Machine:
         timer = self.state.timers.pop(timer_id)
         place = self._engine.place(timer.scope_id, timer.step_id)
         if timer.kind == "retry":
-            place.record.retried += 1
-            place.record.epoch += 1
-            place.record.state = "pending"
-            self._engine.queue(place.run, place.step.step_id)
+            self._engine.begin_again(place, new_keys=True)
         elif timer.kind == "block":
             self._block_late(place)
         elif timer.kind == "delay":
@@ -285,7 +282,7 @@ class Machine:
         message = f"step '{place.path}': its schedule_to_close_seconds = {seconds:g} passed"
         error = ErrorInfo(type="timeout", message=message, step=place.path, details={"kind": "schedule_to_close"})
         if not place.record.scopes:
-            self._ends.fail(place, error)
+            self._ends.fail(place, error, again=False)
             return
         place.record.error = error
         for scope_id in list(place.record.scopes):
@@ -304,8 +301,13 @@ class Machine:
         for timer_id in fired:
             if timer_id in self.state.timers:
                 self._judge_timer(timer_id)
+        self._ending.resumed()
 
     def _cancel(self, reason: str) -> None:
+        if self.state.holds:
+            # Cancelling is the later decision, and cleaning up is part of it.
+            self.state.holds.clear()
+            self._children.pass_on("resume")
         message = f"the execution was cancelled: {reason}" if reason else "the execution was cancelled"
         self._ending.end("cancelled", ErrorInfo(type="cancelled", message=message))
 
@@ -382,14 +384,21 @@ class Machine:
             message = str(fields.get("message", model.message))
             self._ends.fail(place, ErrorInfo(type=model.error_type, message=message, step=place.path, details=shown))
         elif isinstance(model, Finish):
-            self._ends.complete(place, fields.get("value"))
-            self._ending.finish(place.record.output)
+            self._finish(place, fields.get("value"))
         elif isinstance(model, ChildWorkflow):
             self._children.begin(place, model, fields)
         elif isinstance(model, _WAITS):
             self._waits.begin(place, fields)
         else:
             self._schedule(place, fields)
+
+    def _finish(self, place: Place, value: Any) -> None:
+        """End the execution before the end of this step can make its scope conclude."""
+        if place.step.output is not None:
+            value = self._engine.evaluator.render(place.step.output, place.run.state, result=value)
+        place.record.output = value
+        self._engine.settle_only(place, "completed")
+        self._ending.finish(value)
 
     def _schedule(self, place: Place, fields: dict[str, Any]) -> None:
         step, scope = place.step, place.run.state
@@ -448,7 +457,7 @@ class Machine:
         elif owner.record.error is not None and not run.state.part.startswith("handler:"):
             # The block's own time is over; it fails once its scopes are closed.
             if not owner.record.scopes:
-                self._ends.fail(owner, owner.record.error)
+                self._ends.fail(owner, owner.record.error, again=False)
         elif run.state.part.startswith("handler:"):
             self._ends.handler_closed(owner, output, error)
         else:

@@ -45,6 +45,8 @@ class StepRecord:
     """How often the step was begun again, by an operator or by a block's `retry`: part of activity ids."""
     epoch: int = 0
     """How often a block's `retry` began it again: part of idempotency keys."""
+    inside: int = 0
+    """How often steps inside it were begun again; its own next try takes ids and keys beyond theirs."""
     cursor: dict[str, Any] | None = None
     """Position inside a block, a wait or an approval."""
 
@@ -66,7 +68,7 @@ class ScopeState:
     prefix: str
     """What the paths of its steps begin with."""
     parent: str | None
-    """Id of the scope that the owner is in; None for the document's own scopes."""
+    """Id of the scope that the owner is in; None for the document's own scopes and for compensations."""
     steps: dict[str, StepRecord]
     names: dict[str, Any] = field(default_factory=dict)
     """Values of the names that only this scope sees: `item`, `index`, `loop`, `error`, `result`."""
@@ -78,6 +80,8 @@ class ScopeState:
     ending: bool = False
     error: ErrorInfo | None = None
     """Why the scope ends early."""
+    sees: str | None = None
+    """Id of the scope of the step that a compensation undoes."""
 
 
 @dataclass(slots=True)

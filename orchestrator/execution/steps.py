@@ -38,7 +38,7 @@ class StepEnds:
             output = result
         self._engine.cancel_timers(place)
         place.record.output = output
-        if "compensate" in place.step.scopes:
+        if "compensate" in place.step.scopes and self._engine.state.phase != "cleaning":
             self._remember(place, result)
         self._engine.settle(place, "completed")
 
@@ -72,15 +72,21 @@ class StepEnds:
 
     # --- failed ---------------------------------------------------------------------------------------------------
 
-    def fail(self, place: Place, error: ErrorInfo) -> None:
-        """Fail a step: run its block again, or let a handler see to it, or fail its scope."""
+    def fail(self, place: Place, error: ErrorInfo, *, again: bool = True) -> None:
+        """Fail a step: run its block again, or let a handler see to it, or fail its scope.
+
+        Args:
+            place: the step.
+            error: why.
+            again: whether a block's `retry` applies; its `schedule_to_close_seconds` bounds all tries.
+        """
         record = place.record
-        self._engine.cancel_timers(place)
         record.error = error
+        if again and not record.cancelling and self._runs_again(place, error):
+            return
+        self._engine.cancel_timers(place)
         if record.cancelling:
             self._engine.settle(place, "cancelled")
-            return
-        if self._runs_again(place, error):
             return
         try:
             handler = self._handler_for(place, error)
@@ -156,9 +162,7 @@ class StepEnds:
             return
         place.record.awaits = None
         if action == "retry":
-            place.record.retried += 1
-            place.record.state = "pending"
-            self._engine.queue(place.run, place.step.step_id)
+            self._engine.begin_again(place, new_keys=False)
         elif action == "skip":
             self._engine.settle(place, "skipped")
         else:

@@ -14,6 +14,7 @@ from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.requests import schema_check
 from orchestrator.execution.steps import StepEnds
 from orchestrator.execution.waits import wait_seconds
+from orchestrator.expressions import ExpressionError
 
 _NUMBERS = re.compile(r"(\d+)")
 
@@ -35,7 +36,6 @@ class Waits:
 
         Raises:
             StepFailure: a field came out wrong.
-            ExpressionError: `accept_when` failed on a message that was there already.
         """
         model = place.step.model
         if isinstance(model, Wait):
@@ -56,11 +56,11 @@ class Waits:
             else:
                 self._approval_late(place, model)
         elif isinstance(model, WaitForSignal):
-            message = (
-                f"step '{place.path}': no signal '{model.signal}' within timeout_seconds = {model.timeout_seconds:g}"
-            )
-            details = {"kind": "signal"}
-            self._ends.fail(place, ErrorInfo(type="timeout", message=message, step=place.path, details=details))
+            if place.record.activity_id is not None and place.record.cursor is not None:
+                # A message came in time; its check decides.
+                place.record.cursor["late"] = True
+            else:
+                self._signal_late(place, model)
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -71,6 +71,11 @@ class Waits:
             self._engine.start_timer("wait", place, seconds, place.step.model.label)
 
     # --- signals --------------------------------------------------------------------------------------------------
+
+    def _signal_late(self, place: Place, model: WaitForSignal) -> None:
+        message = f"step '{place.path}': no signal '{model.signal}' within timeout_seconds = {model.timeout_seconds:g}"
+        details = {"kind": "signal"}
+        self._ends.fail(place, ErrorInfo(type="timeout", message=message, step=place.path, details=details))
 
     def _begin_signal(self, place: Place, model: WaitForSignal) -> None:
         place.record.awaits = "signal"
@@ -110,15 +115,19 @@ class Waits:
         return sorted(named, key=lambda place: _order(place.path))
 
     def _accepts(self, place: Place, payload: Any) -> bool:
+        """Whether `accept_when` is true of a message; where it fails, another wait may take the message."""
         condition = place.step.conditions.get("accept_when")
-        return self._engine.evaluator.condition(condition, place.run.state, result=payload)
+        try:
+            return self._engine.evaluator.condition(condition, place.run.state, result=payload)
+        except ExpressionError:
+            return False
 
     def _receive(self, place: Place, model: WaitForSignal, payload: Any) -> None:
         if model.json_schema is None:
             self._ends.complete(place, payload)
             return
         number = (place.record.cursor or {}).get("checks", 0) + 1
-        place.record.cursor = {"checks": number, "payload": payload}
+        place.record.cursor = {**(place.record.cursor or {}), "checks": number, "payload": payload}
         command = schema_check(
             self._engine.state, place.path, f"/v{number}", model.json_schema, payload, f"the signal '{model.signal}'"
         )
@@ -136,6 +145,8 @@ class Waits:
         model = place.step.model
         if isinstance(model, WaitForSignal):
             self._take_buffered(place, model)
+            if cursor.get("late") and place.record.activity_id is None:
+                self._signal_late(place, model)
 
     # --- approvals ------------------------------------------------------------------------------------------------
 

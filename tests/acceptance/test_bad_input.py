@@ -109,7 +109,8 @@ def test_every_error_is_told_at_once(rest: Rest) -> None:
     document["steps"] = [
         agent_step("first", "salse"),
         agent_step("second", "sales", after="third", when="1 +"),
-        {"step_id": "second", "step_type": "wait", "seconds": "{{ steps.nobody.output }}"},
+        agent_step("second", "sales"),
+        {"step_id": "fourth", "step_type": "wait", "seconds": "{{ steps.nobody.output }}"},
     ]
     problem = problem_of(rest.http.post("/workflows/", json=document), 422)
     pointers = {error["pointer"] for error in problem["errors"]}
@@ -124,7 +125,7 @@ def test_every_error_is_told_at_once(rest: Rest) -> None:
         "/steps/1/depends_on/0",
         "/steps/1/when",
         "/steps/2/step_id",
-        "/steps/2/seconds",
+        "/steps/3/seconds",
     }
 
 

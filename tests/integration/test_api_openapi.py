@@ -29,6 +29,7 @@ OPERATIONS = {
     "resume_execution": "POST /api/v1/executions/{execution_id}/resume",
     "cancel_execution": "POST /api/v1/executions/{execution_id}/cancel",
     "list_agents": "GET /api/v1/agents/",
+    "list_collections": "GET /api/v1/collections/",
     "create_agent": "POST /api/v1/agents/",
     "get_agent": "GET /api/v1/agents/{agent_type}",
     "put_agent": "PUT /api/v1/agents/{agent_type}",

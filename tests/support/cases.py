@@ -4,32 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from temporalio import activity
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.common import RawValue
 
-from activities.step_activity import step_activity
+from activities.definitions import DefinitionActivities
+from activities.step_activity import StepRequest, step_activity
+from orchestrator.definition import validate_definition
+from orchestrator.execution.errors import WorkflowNotFound
 from orchestrator.execution.messages import (
     ExecutionView,
     HttpRequestInput,
     HttpRequestResult,
     InvokeModelInput,
     InvokeModelResult,
-    StepCall,
+    LoadDefinitionInput,
+    LoadDefinitionResult,
     StepResult,
     ValidateJsonInput,
 )
 from orchestrator.settings import Settings
+from orchestrator.stores.definitions import DefinitionStore, StoredDefinition
 from tests.support.executions import outcome, states, worker_with
+from tests.support.polling import eventually
 from tests.support.stubs import Stubs
 
 AT_ONCE = 24
 """Cases under way at the same time: most of them wait."""
 LONGEST_SECONDS = 30
 UPDATE_TRIES = 100
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+Request = TypeVar("Request", bound=StepRequest)
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,8 @@ class Case:
 
     Attributes:
         name: the file's name, also the case's `workflow_id`.
-        data: `definition`, `input`, `stubs`, `messages`, `expect`.
+        data: `definition`, `input`, `stubs`, `messages`, `expect`; `definitions` holds what children run, by
+            `workflow_id`. A step of a child stands in `stubs` and `expect` as `<workflow_id>/<path>`.
     """
 
     name: str
@@ -64,48 +78,110 @@ def load_cases(folder: Path) -> list[Case]:
     return [Case(path.stem, json.loads(path.read_text())) for path in sorted(folder.rglob("*.json"))]
 
 
+class CaseDefinitions(DefinitionStore):
+    """The stored definitions that one case's children run; what the real activity reads.
+
+    Args:
+        case: its `definitions`, all of version 1.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._found: dict[str, StoredDefinition] = {}
+        for workflow_id, definition in case.data.get("definitions", {}).items():
+            validation = validate_definition({"workflow_id": workflow_id, **definition})
+            assert validation.valid, [issue.to_dict() for issue in validation.errors]
+            self._found[workflow_id] = StoredDefinition(
+                workflow_id, 1, validation.sha256 or "", validation.document, LONG_AGO, LONG_AGO, deleted=False
+            )
+
+    async def get(self, workflow_id: str, version: int | None = None) -> StoredDefinition:
+        """Return a definition."""
+        found = self._found.get(workflow_id)
+        if found is None or version not in (None, found.version):
+            raise WorkflowNotFound(f"there is no workflow '{workflow_id}'")
+        return found
+
+
 class CaseStubs:
     """The activities of many cases at once: each call goes to the stubs of its own case."""
 
     def __init__(self, cases: list[Case]) -> None:
         self.by_case = {case.name: Stubs(case.data.get("stubs")) for case in cases}
+        self._definitions = {case.name: CaseDefinitions(case) for case in cases}
 
     def all(self) -> list[Callable[..., Any]]:
-        """Return the activities, under the names of the real ones."""
-        return [self.invoke_model, self.http_request, self.validate_json]
+        """Return the activities, under the names of the real ones, and one that answers to every other name."""
+        return [self.invoke_model, self.http_request, self.validate_json, self.load_definition, self.foreign]
 
-    def _of(self, call: StepCall) -> Stubs:
-        return self.by_case[call.workflow_id]
+    def _of(self, request: Request) -> tuple[Stubs, Request]:
+        """Return the stubs of a call's case, and the call as they know it."""
+        name, call = _case_name(), request.call
+        if call.workflow_id != name:
+            call = call.model_copy(update={"path": f"{call.workflow_id}/{call.path}"})
+            request = request.model_copy(update={"call": call})  # type: ignore[attr-defined]
+        return self.by_case[name], request
 
     @step_activity("invoke_model")
     async def invoke_model(self, request: InvokeModelInput) -> InvokeModelResult:
         """Play an agent."""
-        return await self._of(request.call).play_model(request)
+        stubs, request = self._of(request)
+        return await stubs.play_model(request)
 
     @step_activity("http_request")
     async def http_request(self, request: HttpRequestInput) -> HttpRequestResult:
         """Play a far end."""
-        return await self._of(request.call).play_http(request)
+        stubs, request = self._of(request)
+        return await stubs.play_http(request)
 
     @step_activity("validate_json")
     async def validate_json(self, request: ValidateJsonInput) -> StepResult:
         """Check for real."""
-        return await self._of(request.call).check(request)
+        stubs, request = self._of(request)
+        return await stubs.check(request)
+
+    @activity.defn(name="load_definition")
+    async def load_definition(self, request: LoadDefinitionInput) -> LoadDefinitionResult:
+        """Pin a definition of the case, as the real activity does."""
+        return await DefinitionActivities(self._definitions[_case_name()]).load_definition(request)
+
+    @activity.defn(dynamic=True)
+    async def foreign(self, arguments: Sequence[RawValue]) -> Any:
+        """Play an activity that is not ours."""
+        return await self.by_case[_case_name()].play_foreign(arguments)
 
 
-async def play_all(client: Client, settings: Settings, cases: list[Case], **changes: Any) -> dict[str, Played]:
-    """Run every case on one worker and return what each gave, by name."""
+def _case_name() -> str:
+    """Return the case that the running activity belongs to: a child's id begins with its root's."""
+    root, _, _ = (activity.info().workflow_id or "").partition(".")
+    return root.rpartition("~")[0]
+
+
+async def play_all(
+    client: Client, settings: Settings, cases: list[Case], *, history_events: int | None = None, **changes: Any
+) -> dict[str, Played]:
+    """Run every case on one worker and return what each gave, by name.
+
+    Args:
+        client: connected.
+        settings: changed by `changes`.
+        cases: what to run.
+        history_events: continue as new from this many events.
+        **changes: settings fields.
+    """
     stubs = CaseStubs(cases)
     gate = asyncio.Semaphore(AT_ONCE)
     async with worker_with(client, settings, stubs.all(), **changes) as runner:
 
         async def play(case: Case) -> Played:
             async with gate:
-                handle = await runner.start(case.definition, case.data.get("input"))
+                execution_id = f"{case.name}~{uuid.uuid4().hex[:12]}"
+                handle = await runner.start(
+                    case.definition, case.data.get("input"), execution_id, history_events=history_events
+                )
                 for message in case.data.get("messages", []):
                     await asyncio.sleep(message.get("after_seconds", 0))
                     await _called(stubs.by_case[case.name], message.get("once_called"))
-                    await _send(handle, message)
+                    await _send(handle, stubs.by_case[case.name], message)
                 return Played(await _end_of(handle), stubs.by_case[case.name], handle.id)
 
         played = await asyncio.gather(*(play(case) for case in cases))
@@ -114,14 +190,14 @@ async def play_all(client: Client, settings: Settings, cases: list[Case], **chan
 
 async def _called(stubs: Stubs, path: str | None) -> None:
     """Wait until a step's activity runs."""
-    async with asyncio.timeout(LONGEST_SECONDS):
-        while path is not None and not stubs.calls[path]:
-            await asyncio.sleep(0.05)
+    await eventually(lambda: path is None or stubs.calls[path] > 0, LONGEST_SECONDS)
 
 
-async def _send(handle: WorkflowHandle[object, ExecutionView], message: Mapping[str, Any]) -> None:
-    """Send a signal, a native cancel or an update."""
-    if "update" in message:
+async def _send(handle: WorkflowHandle[object, ExecutionView], stubs: Stubs, message: Mapping[str, Any]) -> None:
+    """Send a signal, a native cancel or an update, or look that a step has not run yet."""
+    if "not_called_yet" in message:
+        assert not stubs.calls[message["not_called_yet"]], message
+    elif "update" in message:
         await _update(handle, message)
     elif message["send"] == "native_cancel":
         await handle.cancel()
@@ -185,4 +261,6 @@ def check(case: Case, played: Played) -> None:
         assert stubs.most_in_flight <= expect.pop("most_in_flight")
     if "cancelled" in expect:
         assert sorted(stubs.cancelled) == sorted(expect.pop("cancelled"))
+    for path, wanted in expect.pop("asked", {}).items():
+        assert stubs.asked(path) == wanted
     assert not expect, f"unknown keys in 'expect': {sorted(expect)}"

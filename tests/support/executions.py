@@ -30,8 +30,10 @@ class Runner:
         self.client = client
         self.settings = settings
 
-    async def start(self, definition: Mapping[str, Any], value: Any = None) -> WorkflowHandle[object, ExecutionView]:
-        """Start one execution of a valid definition."""
+    async def start(
+        self, definition: Mapping[str, Any], value: Any = None, execution_id: str | None = None, **fields: Any
+    ) -> WorkflowHandle[object, ExecutionView]:
+        """Start one execution of a valid definition; `fields` are further ones of `StartExecution`."""
         validation = validate_definition({"name": "case", **definition})
         assert validation.valid, [issue.to_dict() for issue in validation.errors]
         start = StartExecution(
@@ -39,8 +41,9 @@ class Runner:
             definition=validation.document,
             sha256=validation.sha256,
             input={} if value is None else value,
+            **fields,
         )
-        return await start_execution(self.client, self.settings, start)
+        return await start_execution(self.client, self.settings, start, execution_id=execution_id)
 
     async def run(self, definition: Mapping[str, Any], value: Any = None) -> ExecutionView:
         """Run one execution to its end."""

@@ -7,6 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from temporalio import activity
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
 from activities.definitions import check_value
 from activities.step_activity import step_activity
 from orchestrator.execution.errors import CircuitOpen, StepFailure
@@ -15,7 +19,6 @@ from orchestrator.execution.messages import (
     HttpRequestResult,
     InvokeModelInput,
     InvokeModelResult,
-    StepCall,
     StepResult,
     ValidateJsonInput,
 )
@@ -60,34 +63,50 @@ class Stubs:
     async def play_model(self, request: InvokeModelInput) -> InvokeModelResult:
         """Play an agent."""
         echo = {"task": request.task, "parameters": request.parameters, "dependencies": request.dependencies}
-        return InvokeModelResult(output=await self._play(request.call, request, echo))
+        return InvokeModelResult(output=await self._play(request.call.path, request, echo))
 
     async def play_http(self, request: HttpRequestInput) -> HttpRequestResult:
         """Play a far end."""
         echo = {"status": 200, "headers": {}, "body": {"url": request.url, "json": request.json_body}}
-        return HttpRequestResult(output=await self._play(request.call, request, echo))
+        return HttpRequestResult(output=await self._play(request.call.path, request, echo))
+
+    async def play_foreign(self, arguments: Sequence[RawValue]) -> Any:
+        """Play an activity that is not ours, whose step is known by the activity's id alone."""
+        info, converter = activity.info(), activity.payload_converter()
+        values = [converter.from_payload(argument.payload) for argument in arguments]
+        try:
+            return await self._play(info.activity_id, values, {"activity": info.activity_type, "arguments": values})
+        except StepFailure as error:
+            raise ApplicationError(error.message, type=error.code, non_retryable=not error.retryable) from error
+
+    def asked(self, path: str) -> Any:
+        """Return what a step's last attempt was given: parameters of an agent, body of a request, arguments."""
+        request = self.inputs[path]
+        if isinstance(request, InvokeModelInput):
+            return request.parameters
+        return request.json_body if isinstance(request, HttpRequestInput) else request
 
     async def check(self, request: ValidateJsonInput) -> StepResult:
         """Check a value against a schema."""
         return check_value(request)
 
-    async def _play(self, call: StepCall, request: Any, echo: Any) -> Any:
-        script = self._scripts.get(call.path, [{"result": echo}])
-        entry = script[min(self.calls[call.path], len(script) - 1)]
-        self.calls[call.path] += 1
-        self.order.append(call.path)
-        self.inputs[call.path] = request
+    async def _play(self, path: str, request: Any, echo: Any) -> Any:
+        script = self._scripts.get(path, [{"result": echo}])
+        entry = script[min(self.calls[path], len(script) - 1)]
+        self.calls[path] += 1
+        self.order.append(path)
+        self.inputs[path] = request
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            return await self._act(call, entry)
+            return await self._act(entry)
         except asyncio.CancelledError:
-            self.cancelled.append(call.path)
+            self.cancelled.append(path)
             raise
         finally:
             self.in_flight -= 1
 
-    async def _act(self, call: StepCall, entry: Mapping[str, Any]) -> Any:
+    async def _act(self, entry: Mapping[str, Any]) -> Any:
         if entry.get("hang"):
             await asyncio.Event().wait()
         if "sleep" in entry:
