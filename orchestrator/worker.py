@@ -38,6 +38,8 @@ from orchestrator.workflows.search_attributes import TYPES
 log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE_SECONDS = 10.0
+STICKY_SECONDS = 3.0
+"""How long a workflow task waits for the worker that has the execution cached; a killed worker costs this much."""
 CLAIMS_AT_ONCE = 48
 """Large payloads of one workflow task that wait together for the store's fsync, which may take a second."""
 PASSED_THROUGH = ("orchestrator", "pydantic", "pydantic_core", "orjson", "rfc8785", "jsonschema_rs", "re2")
@@ -71,6 +73,7 @@ def build_worker(client: Client, settings: Settings, activities: Sequence[Callab
         max_concurrent_workflow_tasks=settings.worker_max_concurrent_workflow_tasks,
         graceful_shutdown_timeout=timedelta(seconds=settings.worker_graceful_shutdown_seconds),
         max_workflow_task_external_storage_concurrency=CLAIMS_AT_ONCE,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=STICKY_SECONDS),
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
     )

@@ -91,7 +91,7 @@ class _Checker:
         inner = outer.inside(scope)
         for group in scope.references:
             self._names(group, inner, None)
-        for step in scope.steps.values():
+        for step in (*scope.steps.values(), *scope.duplicates):
             self._step(step, scope, inner, depth, handler=handler)
         self._cycles(scope)
         self._dead_ends(scope)

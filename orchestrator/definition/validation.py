@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -73,6 +73,7 @@ def validate_definition(document: Any, *, known_agents: Collection[str] | None =
             found.errors += schema_issues(document[name], f"/{name}")
     _check(model, reader, found, known_agents)
     _finish(document, found)
+    found.errors = _with_hints(found.errors)
     return found
 
 
@@ -114,6 +115,36 @@ def _check(model: Document, reader: DocumentReader, found: Validation, known_age
         step_id: list(step.inferred) for step_id, step in compiled.steps.items() if step.inferred
     }
     found.compiled = compiled
+
+
+_WAYS_OUT = {
+    "cycle": "remove one of these dependencies",
+    "document-too-large": "split it into several workflows",
+    "duplicate-step-id": "give one of the steps another step_id",
+    "invalid-json": "send what RFC 8259 calls JSON",
+    "invalid-schema": "write a self-contained JSON Schema 2020-12; parts of it go under $defs",
+    "invalid-value": "the allowed values are in docs/reference/language.md and /api/v1/schemas/workflow.json",
+    "join-impossible": "lower the number, or list more depends_on",
+    "missing-field": "add it",
+    "not-in-handler": "move it out of the handler",
+    "self-dependency": "remove the reference to the step itself",
+    "too-deep": "use a child workflow",
+    "too-few-steps": 'add a step, for example {"step_id": "a", "step_type": "transform", "value": 1}',
+    "too-many-steps": "use child workflows, or foreach",
+    "unknown-field": "remove it; the fields are in docs/reference/language.md",
+    "unknown-step": "name a step of the same scope",
+    "wrong-type": "nothing is converted: write numbers without quotes, and lists in brackets",
+    "E_SYNTAX": "the grammar is in docs/reference/expressions.md",
+    "E_FUNCTION": "the functions are in docs/reference/expressions.md",
+    "E_NAME": "expressions see input, vars, steps and run, and the names of the block around them",
+    "E_STEP": "an expression sees the steps of its scope and of the scopes around it",
+    "E_LIMIT": "make the expression smaller, or spread it over several steps",
+}
+"""What a person can do about an error that has no better hint of its own."""
+
+
+def _with_hints(issues: list[Issue]) -> list[Issue]:
+    return [issue if issue.hint else replace(issue, hint=_WAYS_OUT.get(issue.code)) for issue in issues]
 
 
 def _finish(document: dict[str, Any], found: Validation) -> None:
