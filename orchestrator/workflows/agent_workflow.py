@@ -73,7 +73,8 @@ class AgentWorkflow:
         while not machine.closed:
             self._continue_if_due(machine)
             try:
-                await workflow.wait_condition(lambda: bool(self._inbox))
+                # An update drains the inbox itself, and may have brought the last step to its end.
+                await workflow.wait_condition(lambda: bool(self._inbox) or machine.closed)
             except asyncio.CancelledError:
                 self._inbox.append(ev.CancelRequested(workflow.cancellation_reason() or ""))
             self._drain(machine)
