@@ -33,7 +33,7 @@ from orchestrator.execution.evaluation import expression_failure
 from orchestrator.execution.messages import ErrorInfo, StartExecution, StepCall
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.requests import OUTPUT_CHECK, build_request
-from orchestrator.execution.state import ROOT, ExecutionState, ScopeState, StepRecord
+from orchestrator.execution.state import ROOT, ExecutionState, Outcome, ScopeState, StepRecord
 from orchestrator.execution.steps import StepEnds
 from orchestrator.execution.waiting import Waits
 from orchestrator.expressions import ExpressionError
@@ -58,6 +58,7 @@ def new_state(
         lineage=start.lineage,
         depth=start.depth,
         holds=dict(start.holds),
+        slot=start.slot,
         scopes={ROOT: ScopeState(ROOT, "", "root", "", None, steps)},
     )
 
@@ -94,6 +95,12 @@ class Machine:
     def busy(self) -> bool:
         """Whether an activity or an awaited child is in flight."""
         return bool(self._engine.in_flight) or self.state.phase == "closing"
+
+    def refuse(self, outcome: Outcome, error: ErrorInfo) -> None:
+        """Close an execution that never began: nothing ran, so nothing is undone and no end scope runs."""
+        self.state.phase, self.state.outcome, self.state.error = "closed", outcome, error
+        for record in self.state.scopes[ROOT].steps.values():
+            record.state = "cancelled"
 
     def new_activation(self) -> None:
         """Start a new budget of expression work; the driver says when (once for each workflow task)."""

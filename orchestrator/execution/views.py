@@ -15,6 +15,8 @@ def status_of(state: ExecutionState) -> str:
     """Return the execution's status word."""
     if state.phase == "closed" and state.outcome:
         return state.outcome
+    if state.queued:
+        return "queued"
     if state.holds:
         return "paused"
     return "awaiting" if awaited(state) else "running"
@@ -40,6 +42,8 @@ def detail_of(state: ExecutionState) -> str | None:
     """Return what a status leaves open: who paused the execution and why, or what it waits for."""
     if state.phase == "closed":
         return None
+    if state.queued:
+        return "concurrency"
     if state.holds:
         return "; ".join(f"{holder}: {reason}" if reason else holder for holder, reason in state.holds.items())
     return awaited(state)
