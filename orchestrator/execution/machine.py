@@ -341,17 +341,16 @@ class Machine:
         except ExpressionError as error:
             if place is None:
                 return
-            self._ends.fail(place, expression_failure(error, place.path))
+            self._ends.fail(place, expression_failure(error, place.path), again=False)
         except OrchestratorError as error:
             if place is None:
                 return
-            self._ends.fail(
-                place, ErrorInfo(type=error.code, message=error.message, step=place.path, details=error.details)
-            )
+            found = ErrorInfo(type=error.code, message=error.message, step=place.path, details=error.details)
+            self._ends.fail(place, found, again=False)
 
     def _begin_step(self, place: Place) -> None:
         step, record, evaluator = place.step, place.record, self._engine.evaluator
-        if not record.retried and not evaluator.condition(step.when, place.run.state):
+        if record.started_at is None and not evaluator.condition(step.when, place.run.state):
             self._engine.settle(place, "skipped")
             return
         record.state = "running"
