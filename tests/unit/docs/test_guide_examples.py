@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from temporalio import activity
 
+from activities.concurrency import ConcurrencyActivities
 from orchestrator.client import connect
 from orchestrator.definition import validate_definition
 from orchestrator.definition.models import STEP_TYPES
@@ -29,9 +30,9 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.json") if path.name.count(".
 GUIDE = FOLDER.parents[1] / "docs" / "guide.md"
 SHELL = [
     line
-    for block in re.findall(r"^```\n(.*?)^```$", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    for language, block in re.findall(r"^```([^\n]*)\n(.*?)^```$", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
     for line in block.replace("\\\n", "").splitlines()
-    if line.startswith("temporal ")
+    if not language and line.startswith("temporal ")
 ]
 """The guide's commands; each goes to a fresh execution of the example that waits for it."""
 WAITING = {
@@ -41,8 +42,8 @@ WAITING = {
     "skip_step": "parked",
     "set_step_output": "parked",
 }
-NEED_MORE = ("activity", "workflow")
-"""Examples that call what the stubs do not play: somebody's own activity, a stored definition."""
+NEED_MORE = ("activity", "workflow", "concurrency")
+"""Examples that call what the stubs do not play: somebody's own activity, a stored definition, a gate."""
 
 
 def read(name: str) -> Any:
@@ -87,8 +88,10 @@ def test_an_example_ends_as_its_stub_file_says(case: Case, played: Mapping[str, 
 @pytest.mark.parametrize("name", NEED_MORE)
 async def test_an_example_that_calls_others_ends_as_its_stub_file_says(name: str, settings: Settings) -> None:
     case, stubs = case_of(name), Stubs()
-    activities: list[Callable[..., Any]] = [*stubs.all(), count_words, load_definition]
-    async with worker_with(await connect(settings), settings, activities) as runner:
+    client = await connect(settings)
+    gates = ConcurrencyActivities(client, settings.concurrency_check_seconds).all()
+    activities: list[Callable[..., Any]] = [*stubs.all(), *gates, count_words, load_definition]
+    async with worker_with(client, settings, activities) as runner:
         view = await outcome(await runner.start(case.definition, case.data["input"]))
     check(case, Played(view, stubs))
 
