@@ -15,6 +15,8 @@ from orchestrator.expressions import ExpressionError, Meter
 
 LONGEST_KEY = 256
 """Characters; a longer key is known by its hash."""
+MOST_KEY_BYTES = 900
+"""Temporal takes 1,000 bytes as an id."""
 LONGEST_QUEUE = 10_000
 SHOWN_HOLDERS = 20
 LIMIT_ERROR = "concurrency-limit"
@@ -165,7 +167,7 @@ def concurrency_key(definition: CompiledDefinition, value: Any) -> str:
     except ValueError as error:
         message = f"the concurrency key has no canonical form: {error}"
         raise ExpressionError("E_TYPE", message, pointer="/concurrency/key") from error
-    if len(text) <= LONGEST_KEY and text.isprintable():
+    if len(text) <= LONGEST_KEY and len(data) <= MOST_KEY_BYTES and text.isprintable():
         return text
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 

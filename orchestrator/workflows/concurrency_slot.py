@@ -108,7 +108,7 @@ def _request(rule: Concurrency, definition: CompiledDefinition, machine: Machine
         execution_id=machine.state.execution_id,
         max=rule.max,
         on_conflict=rule.on_conflict,
-        started_at=iso(workflow.info().start_time),
+        started_at=iso(workflow.info().workflow_start_time),
     )
 
 
