@@ -11,7 +11,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.service import RPCError
 
 from orchestrator.agents import AgentFactory
-from orchestrator.client import closed_view, connect, start_execution
+from orchestrator.client import closed_view, connect, disconnect, start_execution
 from orchestrator.definition import Validation, validate_definition
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import InvalidDefinition, InvalidInput, TemporalUnavailable
@@ -24,8 +24,19 @@ class AgentWorkflowStepType(StrEnum):
 
     AGENT_TASK = "agent_task"
     API_CALL = "api_call"
+    ACTIVITY = "activity"
     TRANSFORM = "transform"
+    ASSIGN = "assign"
+    SWITCH = "switch"
+    PARALLEL = "parallel"
+    FOREACH = "foreach"
+    LOOP = "loop"
     WAIT = "wait"
+    WAIT_FOR_SIGNAL = "wait_for_signal"
+    APPROVAL = "approval"
+    WORKFLOW = "workflow"
+    FAIL = "fail"
+    FINISH = "finish"
 
 
 class AgentWorkflowStep:
@@ -118,7 +129,8 @@ class AgentWorkflow:
 
         Args:
             input_data: any JSON value; `{}` when None.
-            client: a connected Temporal client; None connects by the settings.
+            client: a connected Temporal client; None connects by the settings, and the handle's client is then the
+                caller's to close with `orchestrator.client.disconnect`.
             execution_id: chosen by the caller; a new one if None.
 
         Raises:
@@ -157,8 +169,12 @@ class AgentWorkflow:
         Raises:
             As `start`.
         """
-        handle = await self.start(input_data, client=client, execution_id=execution_id)
+        connected = client or await connect(self._settings or discover_settings())
         try:
+            handle = await self.start(input_data, client=connected, execution_id=execution_id)
             return await handle.result()
         except WorkflowFailureError as error:
             return await closed_view(handle, error)
+        finally:
+            if client is None:
+                await disconnect(connected)

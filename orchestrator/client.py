@@ -6,16 +6,25 @@ import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 
-from temporalio.client import Client, TLSConfig, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    TLSConfig,
+    WithStartWorkflowOperation,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError
 
+from orchestrator.execution.concurrency import AcquireSlot, GateStart, SlotAnswer, gate_id
 from orchestrator.execution.errors import TemporalUnavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView, StartExecution
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_driver, keep_ahead, with_claims
+from orchestrator.workflows.concurrency_gate import GATE_TYPE
+from orchestrator.workflows.performing import summary_text
 from orchestrator.workflows.search_attributes import at_start
 
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -112,6 +121,55 @@ async def start_execution(
         static_summary=definition.get("name") or start.workflow_id,
         rpc_timeout=rpc_timeout,
     )
+
+
+async def acquire_slot(
+    client: Client,
+    request: AcquireSlot,
+    *,
+    task_queue: str,
+    check_seconds: float,
+    rpc_timeout: timedelta | None = None,
+) -> SlotAnswer:
+    """Ask for a place under a concurrency key; starts the key's gate where none runs.
+
+    Args:
+        client: from `connect`.
+        request: who asks; asking again is harmless.
+        task_queue: where the gate runs: a worker of executions serves it.
+        check_seconds: how often the gate looks for holders that have closed.
+        rpc_timeout: how long one call to Temporal may take.
+
+    Raises:
+        temporalio.service.RPCError: Temporal refused, or no worker runs the gate.
+        temporalio.client.WorkflowUpdateRPCTimeoutOrCancelledError: the same, within the call's time.
+    """
+    start = GateStart(workflow_id=request.workflow_id, key=request.key, check_seconds=check_seconds)
+    gate = f"places of workflow {request.workflow_id}" + (f", key {request.key}" if request.key else "")
+    answer: SlotAnswer = await client.execute_update_with_start_workflow(
+        "acquire",
+        request,
+        start_workflow_operation=WithStartWorkflowOperation(
+            GATE_TYPE,
+            start,
+            id=gate_id(request.workflow_id, request.key),
+            task_queue=task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            static_summary=summary_text(gate),
+        ),
+        result_type=SlotAnswer,
+        rpc_timeout=rpc_timeout,
+    )
+    return answer
+
+
+async def release_slot(client: Client, slot: str, execution_id: str) -> None:
+    """Give a place back that no execution will use.
+
+    Raises:
+        temporalio.service.RPCError: Temporal does not answer, or the gate is gone.
+    """
+    await client.get_workflow_handle(slot).signal("release", execution_id)
 
 
 def failed_view(error: ApplicationError) -> ExecutionView:

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     breaker_open_seconds: float = Field(10.0, gt=0)
     """A dependency's circuit opens when of at least so many calls in the window this share failed."""
 
+    concurrency_check_seconds: float = Field(300.0, gt=0)
+    """How often a concurrency gate looks for holders that closed without giving their place back."""
+
     agents_path: Path | None = None
     """Folder of agent records (`*.json`) that the worker loads at start where they do not exist yet."""
 

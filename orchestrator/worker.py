@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.concurrency import ConcurrencyActivities
 from activities.control import ControlActivities
 from activities.definitions import DefinitionActivities
 from activities.http import HttpActivities
@@ -33,6 +34,7 @@ from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.vectors import VectorStore, open_vectors
 from orchestrator.worker_report import WorkerReport
 from orchestrator.workflows.agent_workflow import AgentWorkflow
+from orchestrator.workflows.concurrency_gate import ConcurrencyGate
 from orchestrator.workflows.search_attributes import TYPES
 
 log = structlog.get_logger(__name__)
@@ -65,7 +67,7 @@ def build_worker(client: Client, settings: Settings, activities: Sequence[Callab
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
-        workflows=[AgentWorkflow],
+        workflows=[AgentWorkflow, ConcurrencyGate],
         activities=activities,
         workflow_runner=workflow_runner(settings),
         max_cached_workflows=settings.worker_max_cached_workflows,
@@ -93,6 +95,7 @@ async def step_activities(
         stack.push_async_callback(http.aclose)
         yield [
             *ControlActivities(client).all(),
+            *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
             *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix)).all(),
             *HttpActivities(http).all(),
             *ModelActivities(factory, providers, factory.breakers).all(),

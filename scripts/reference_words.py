@@ -74,6 +74,7 @@ ERRORS = {
     "child-too-deep": "Children are nested over 16 deep.",
     "cleanup-timeout": "`timeouts.cleanup_seconds` passed.",
     "compensation-failed": "A compensation failed; `details.errors` has them, `cause` is the first error.",
+    "concurrency-limit": "Every place under the concurrency key is taken, and `on_conflict` is `reject`.",
     "execution-timeout": "`timeouts.execution_seconds` passed; the execution's status is `timed_out`.",
     "internal-error": "Something that nobody classified.",
     "invalid-definition": "The pinned definition cannot be read.",

@@ -129,6 +129,8 @@ class CompiledDefinition:
     sha256: str
     on_failure: CompiledScope | None = None
     on_cancel: CompiledScope | None = None
+    concurrency_key: Template | None = None
+    """None: every execution of the workflow has the same key."""
     scopes: dict[tuple[str, str], CompiledScope] = field(default_factory=dict)
     """Every scope by owner and part."""
     steps: dict[str, CompiledStep] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from orchestrator.definition.compiled import (
 )
 from orchestrator.definition.envelope import Handler, ScopePath
 from orchestrator.definition.issues import pointer_to
-from orchestrator.definition.models import AnyStep, Defaults, Document, EndScope, Step, WaitForSignal
+from orchestrator.definition.models import AnyStep, Concurrency, Defaults, Document, EndScope, Step, WaitForSignal
 from orchestrator.definition.policies import resolve_retry, resolve_timeouts
 from orchestrator.expressions import (
     Expression,
@@ -59,6 +59,7 @@ def compile_document(document: Document, errors: list[ExpressionError]) -> Compi
         "",
         on_failure=compiler.end_scope("on_failure", document.on_failure),
         on_cancel=compiler.end_scope("on_cancel", document.on_cancel),
+        concurrency_key=compiler.concurrency_key(document.concurrency),
     )
 
 
@@ -204,6 +205,10 @@ class _Compiler:
         step.references.append(References(tuple(own), ("error",)))
         action = "steps" if scope else "continue" if handler.continue_ else "park" if handler.park else "output"
         return CompiledHandler(tuple(handler.errors), when, action, output, scope)
+
+    def concurrency_key(self, found: Concurrency | None) -> Template | None:
+        """Compile the key under which executions exclude each other."""
+        return self._template(found.key, "/concurrency/key") if found is not None and found.key is not None else None
 
     # --- expressions ----------------------------------------------------------------------------------------------
 

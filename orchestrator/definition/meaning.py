@@ -10,7 +10,7 @@ from orchestrator.definition.compiled import CompiledDefinition, CompiledScope, 
 from orchestrator.definition.graph import find_cycles
 from orchestrator.definition.issues import Issue
 from orchestrator.definition.models import AgentTask, Approval, AtLeast, Fail, Finish, Step
-from orchestrator.expressions import ExpressionError, Reference, check_references, suggest
+from orchestrator.expressions import ExpressionError, Reference, Template, check_references, suggest
 
 ROOTS = ("input", "vars", "steps", "run")
 """Names that every expression of a definition sees."""
@@ -34,6 +34,7 @@ def check_meaning(
     checker = _Checker(known_agents)
     checker.check_ids(definition)
     checker.check_scope(definition.root, _Sight(frozenset(), ROOTS))
+    checker.check_key(definition.concurrency_key)
     root_steps = frozenset(definition.root.steps)
     for scope in (definition.on_failure, definition.on_cancel):
         if scope is not None:
@@ -75,6 +76,15 @@ class _Checker:
                         )
                         self._error("duplicate-step-id", message, f"{step.pointer}/step_id")
                     taken.setdefault(step.step_id, step.pointer)
+
+    def check_key(self, key: Template | None) -> None:
+        """A concurrency key is known before anything ran: it reads the input alone."""
+        if key is None:
+            return
+        for error in check_references(key.references, roots=("input",), step_ids=()):
+            issue = _issue(error)
+            hint = "a concurrency key reads `input` alone: it is needed before anything runs"
+            self.errors.append(Issue(issue.code, issue.message, issue.pointer, hint, issue.expression, issue.column))
 
     def check_scope(self, scope: CompiledScope, outer: _Sight, depth: int = 1, *, handler: bool = False) -> None:
         """Check a scope and all that is inside it.

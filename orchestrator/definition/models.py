@@ -96,6 +96,18 @@ class DocumentLimits(Part):
     max_parallel_steps: int = Field(limits.MAX_PARALLEL_STEPS, ge=1, le=limits.MAX_PARALLEL_STEPS)
 
 
+class Concurrency(Part):
+    """How many executions may run at a time, for each value of a key."""
+
+    key: str | None = Field(
+        None, min_length=1, max_length=4_096, description="Template over `input`; absent: one key for the workflow."
+    )
+    max: int = Field(1, ge=1, le=limits.MOST_PLACES, description="Executions that run at a time under one key.")
+    on_conflict: Literal["reject", "enqueue", "cancel_running"] = Field(
+        "enqueue", description="What happens to a start that finds every place taken."
+    )
+
+
 class EndScope(Part):
     """Steps that run after an execution failed or was cancelled."""
 
@@ -120,6 +132,7 @@ class DocumentHead(Part):
     defaults: Defaults | None = None
     timeouts: DocumentTimeouts | None = None
     limits: DocumentLimits | None = None
+    concurrency: Concurrency | None = None
     on_failure: EndScope | EndSteps | None = Field(
         None, description="Runs after compensation when the execution failed."
     )
@@ -142,6 +155,7 @@ __all__ = [
     "Assign",
     "AtLeast",
     "ChildWorkflow",
+    "Concurrency",
     "Defaults",
     "Document",
     "DocumentHead",

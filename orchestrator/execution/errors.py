@@ -184,6 +184,13 @@ class WrongState(Conflict):
     title = "Wrong state"
 
 
+class ConcurrencyLimit(Conflict):
+    """Every place under the execution's concurrency key is taken; `details.holders` names who has them."""
+
+    code = "concurrency-limit"
+    title = "Concurrency limit reached"
+
+
 # --- parts that are away -----------------------------------------------------------------------------------------
 
 

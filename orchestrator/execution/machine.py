@@ -35,7 +35,7 @@ from orchestrator.execution.evaluation import expression_failure
 from orchestrator.execution.messages import ErrorInfo, StartExecution, StepCall
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.requests import OUTPUT_CHECK, build_request
-from orchestrator.execution.state import ROOT, ExecutionState, ScopeState, StepRecord
+from orchestrator.execution.state import ROOT, ExecutionState, Outcome, ScopeState, StepRecord
 from orchestrator.execution.steps import StepEnds
 from orchestrator.execution.waiting import Waits
 from orchestrator.expressions import ExpressionError
@@ -64,6 +64,7 @@ def new_state(
         lineage=start.lineage,
         depth=start.depth,
         holds=dict(start.holds),
+        slot=start.slot,
         scopes={ROOT: ScopeState(ROOT, "", "root", "", None, steps)},
     )
 
@@ -100,6 +101,12 @@ class Machine:
     def busy(self) -> bool:
         """Whether an activity or an awaited child is in flight."""
         return bool(self._engine.in_flight) or self.state.phase == "closing"
+
+    def refuse(self, outcome: Outcome, error: ErrorInfo) -> None:
+        """Close an execution that never began: nothing ran, so nothing is undone and no end scope runs."""
+        self.state.phase, self.state.outcome, self.state.error = "closed", outcome, error
+        for record in self.state.scopes[ROOT].steps.values():
+            record.state = "cancelled"
 
     def new_activation(self) -> None:
         """Start a new budget of expression work; the driver says when (once for each workflow task)."""
@@ -341,17 +348,16 @@ class Machine:
         except ExpressionError as error:
             if place is None:
                 return
-            self._ends.fail(place, expression_failure(error, place.path))
+            self._ends.fail(place, expression_failure(error, place.path), again=False)
         except OrchestratorError as error:
             if place is None:
                 return
-            self._ends.fail(
-                place, ErrorInfo(type=error.code, message=error.message, step=place.path, details=error.details)
-            )
+            found = ErrorInfo(type=error.code, message=error.message, step=place.path, details=error.details)
+            self._ends.fail(place, found, again=False)
 
     def _begin_step(self, place: Place) -> None:
         step, record, evaluator = place.step, place.record, self._engine.evaluator
-        if not record.retried and not evaluator.condition(step.when, place.run.state):
+        if record.started_at is None and not evaluator.condition(step.when, place.run.state):
             self._engine.settle(place, "skipped")
             return
         record.state = "running"

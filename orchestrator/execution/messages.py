@@ -51,6 +51,8 @@ class StartExecution(BaseModel):
     """How many parents the execution has."""
     holds: dict[str, str] = Field(default_factory=dict)
     """Who holds the execution from its start, and why."""
+    slot: str | None = None
+    """Id of the concurrency gate that gave it a place before it started; None: it asks for one itself."""
     history_events: int | None = None
     """Continue as new from this many events (tests; None: the built-in bounds)."""
 
@@ -171,6 +173,7 @@ class ApprovalDecision(BaseModel):
     decision: Literal["approved", "rejected"]
     by: str
     form: Any = None
+    reason: str = ""
 
 
 class StepRepair(BaseModel):

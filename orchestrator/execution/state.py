@@ -116,6 +116,10 @@ class ExecutionState:
     lineage: Lineage
     depth: int = 0
     """How many parents it has."""
+    slot: str | None = None
+    """Id of the concurrency gate at which it has a place, or queues for one."""
+    queued: bool = False
+    """Whether it still waits for its place."""
     scopes: dict[str, ScopeState] = field(default_factory=dict)
     phase: Phase = "running"
     started_at: str | None = None

@@ -20,6 +20,8 @@ def status_of(state: ExecutionState, *, busy: bool = False) -> str:
     """
     if state.phase == "closed" and state.outcome:
         return state.outcome
+    if state.queued:
+        return "queued"
     if state.holds:
         return "paused"
     return "awaiting" if not busy and awaited(state) else "running"
@@ -46,6 +48,8 @@ def detail_of(state: ExecutionState) -> str | None:
     """Return what a status leaves open: who paused the execution and why, or what it waits for."""
     if state.phase == "closed":
         return None
+    if state.queued:
+        return "concurrency"
     if state.holds:
         return "; ".join(f"{holder}: {reason}" if reason else holder for holder, reason in state.holds.items())
     return awaited(state)

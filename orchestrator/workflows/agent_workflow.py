@@ -30,6 +30,7 @@ from orchestrator.execution.requests import schema_check
 from orchestrator.execution.views import detail_of, markdown_table, status_of, view_of
 from orchestrator.expressions import ExpressionError
 from orchestrator.workflows.carrying import NOW_BYTES, SOON_BYTES, SOON_EVENTS, dump, load
+from orchestrator.workflows.concurrency_slot import ConcurrencySlot
 from orchestrator.workflows.definition_cache import compiled
 from orchestrator.workflows.failures import error_info, execution_failure
 from orchestrator.workflows.performing import Performer, summary_text
@@ -53,6 +54,7 @@ class AgentWorkflow:
         self._pinned: dict[str, Any] = {}
         self._inbox: deque[ev.Event] = deque()
         self._performer = Performer(self._inbox)
+        self._slot = ConcurrencySlot()
         self._history_length = 0
         self._shown: tuple[str, str | None] = ("running", None)
 
@@ -69,15 +71,18 @@ class AgentWorkflow:
         """
         self._start = _parse(start)
         machine = self._machine = await self._prepare(self._start, carried)
+        await self._slot.take(self._definition, machine, self._inbox, self._drain)
         self._begin(machine, carried=bool(carried))
         while not machine.closed:
             self._continue_if_due(machine)
             try:
-                await workflow.wait_condition(lambda: bool(self._inbox))
+                # An update drains the inbox itself, and may have brought the last step to its end.
+                await workflow.wait_condition(lambda: bool(self._inbox) or machine.closed)
             except asyncio.CancelledError:
                 self._inbox.append(ev.CancelRequested(workflow.cancellation_reason() or ""))
             self._drain(machine)
         await self._performer.settled()
+        await self._slot.give_back(machine)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._finish(machine)
 
@@ -114,6 +119,11 @@ class AgentWorkflow:
             workflow.logger.warning("a signal was dropped: %s", error)
             return
         self._inbox.append(ev.SignalReceived(found.name, found.payload))
+
+    @workflow.signal(description="The concurrency gate's word that the execution may begin.")
+    def concurrency_granted(self) -> None:
+        """Go on, if queued."""
+        self._slot.granted()
 
     # --- updates --------------------------------------------------------------------------------------------------
 
@@ -300,7 +310,7 @@ class AgentWorkflow:
         """Let people see the step table, and lists the status, where it is not Temporal's own."""
         status = status_of(machine.state, busy=machine.busy)
         workflow.set_current_details(markdown_table(self._definition, machine.state, status))
-        detail = detail_of(machine.state) if status == "awaiting" else None
+        detail = detail_of(machine.state) if status in ("awaiting", "queued") else None
         if machine.closed or (status, detail) == self._shown:
             return
         updates: list[Any] = []

@@ -1,8 +1,8 @@
 """Records histories of executions, which every later version must replay: `python -m tests.replay.record [NAME…]`.
 
-Without names it records every interpreter case that has no history yet; a history that exists is never replaced,
-because executions that were started with it may still run. A case whose behaviour changes on purpose gets a second
-history beside the first: `--as 2` writes `NAME.2.json.gz`.
+Without names it records every interpreter case and every example that has no history yet; a history that exists is
+never replaced, because executions that were started with it may still run. A case whose behaviour changes on purpose
+gets a second history beside the first: `--as 2` writes `NAME.2.json.gz`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from orchestrator.execution.messages import WORKFLOW_TYPE, ExecutionView, LoadDe
 from orchestrator.settings import Settings
 from tests.support.cases import Case, check, load_cases, play_all
 from tests.support.commands import ROOT
+from tests.support.examples import load_examples
 from tests.support.executions import outcome, worker_with
 from tests.support.servers import running_temporal
 from tests.support.stubs import Stubs
@@ -55,6 +56,11 @@ def lead() -> Case:
     definition = json.loads((ROOT / "examples" / "lead_processing.json").read_text())
     value = json.loads((ROOT / "examples" / "lead_processing.input.json").read_text())
     return Case(LEAD, {"definition": definition, "input": value, "expect": {"status": "completed"}})
+
+
+def all_cases() -> list[Case]:
+    """Every interpreter case and every example."""
+    return [*load_cases(CASES), *load_examples(), lead()]
 
 
 async def run_cases(client: Client, settings: Settings, cases: Sequence[Case]) -> list[Recorded]:
@@ -92,7 +98,7 @@ async def record(address: str, names: Sequence[str], variant: str | None) -> lis
     # Without a claim store every value is in its history.
     settings = Settings(_env_file=None, temporal_address=address, claim_store="none")
     client = await connect(settings)
-    cases = [case for case in [*load_cases(CASES), lead()] if case.name in names]
+    cases = [case for case in all_cases() if case.name in names]
     recorded = await run_cases(client, settings, cases)
     if BY_REFERENCE in names:
         recorded += await run_by_reference(client, settings)
@@ -112,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="cases to record; all by default")
     parser.add_argument("--as", dest="variant", help="write a further history beside the one that exists")
     options = parser.parse_args(arguments)
-    known = [case.name for case in load_cases(CASES)] + [LEAD, BY_REFERENCE]
+    known = [case.name for case in all_cases()] + [BY_REFERENCE]
     unknown = sorted(set(options.names) - set(known))
     if unknown:
         parser.error(f"no such case: {', '.join(unknown)}")

@@ -15,6 +15,7 @@ from temporalio.workflow import NondeterminismError
 
 from orchestrator.workflows.agent_workflow import AgentWorkflow
 from tests.replay.record import HISTORIES, LEAD, path_of
+from tests.support.examples import definition_paths
 
 RECORDED = sorted(HISTORIES.glob("*.json.gz"))
 MOST_BYTES = 1_500_000
@@ -52,6 +53,10 @@ async def test_a_step_that_would_run_under_another_id_is_found(subtests: pytest.
         scheduled[name] = value
         with subtests.test(name), pytest.raises(NondeterminismError):
             await replay(document)
+
+
+def test_every_example_has_a_history() -> None:
+    assert [path.stem for path in definition_paths() if not path_of(path.stem).exists()] == []
 
 
 def test_the_histories_are_many_and_small() -> None:

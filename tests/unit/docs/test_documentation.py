@@ -12,7 +12,9 @@ from urllib.parse import unquote
 import pytest
 
 from orchestrator.definition import validate_definition
+from orchestrator.embedded.plan import USUAL_PORTS
 from orchestrator.expressions import ExpressionError, evaluate, render
+from orchestrator.workflows.search_attributes import TYPES
 from scripts.generate_reference import EXAMPLES, filled, outdated
 
 ROOT = Path(__file__).parents[3]
@@ -119,6 +121,16 @@ def test_an_expression_gives_what_the_page_says(language: str, source: str, clai
 )
 def test_a_block_of_python_runs(block: Block) -> None:
     exec(compile(block.text, block.place, "exec"), {})
+
+
+def test_the_operations_page_names_what_the_code_has() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    source = "".join(path.read_text() for path in (ROOT / "orchestrator").rglob("*.py"))
+    alerts = re.findall(r"^\| `([^`]+)` \|", page.partition("| line | means |")[2].partition("\n\n")[0], re.MULTILINE)
+    assert len(alerts) == 4
+    assert [line for line in alerts if f'"{line}"' not in source] == []
+    assert [name for name in TYPES if f"`{name}`" not in page] == []
+    assert [port for port in USUAL_PORTS.values() if str(port) not in page] == []
 
 
 def test_the_guide_shows_every_example() -> None:
