@@ -171,7 +171,7 @@ HOSTILE = [
 
 
 def outcome(expression: str) -> str:
-    started = time.perf_counter()
+    started = time.process_time()
     meter = Meter()
     try:
         compile_expression(expression).evaluate(CONTEXT, meter=meter)
@@ -181,7 +181,7 @@ def outcome(expression: str) -> str:
         str(error).encode()
         json.dumps(error.to_dict())
         code = error.code
-    assert time.perf_counter() - started < GUARD_SECONDS, expression
+    assert time.process_time() - started < GUARD_SECONDS, expression
     assert meter.work > 0
     return code
 

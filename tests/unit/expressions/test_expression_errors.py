@@ -220,10 +220,10 @@ def test_the_nearest_name_is_suggested(name: str, candidates: list[str], expecte
 
 
 def test_suggestions_stay_fast_on_long_names_and_many_candidates() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert suggest("k" * 1_000_000, ["k" * 999_999] * 1_000) is None
     assert suggest("name", ["k" * 1_000_000] * 1_000) is None
     suggest("step_with_a_long_name_that_is_not_there", [f"step_with_a_long_name_{n:05}" for n in range(50_000)])
     with pytest.raises(ExpressionError):
         evaluate_expression("x[key]", {"x": {"k" * 100_000 + str(n): n for n in range(100)}, "key": "k" * 100_000})
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -84,9 +84,9 @@ def test_thousands_of_unknown_steps_are_checked_soon() -> None:
     ids = [f"step_number_{n}" for n in range(5_000)]
     found = [Reference("steps", f"stepp_number_{n}x", "output", True, "", "", 1) for n in range(5_000)]
     found += [Reference("steps", "k" * 1_000_000, "output", True, "", "", 1)]
-    started = time.perf_counter()
+    started = time.process_time()
     errors = check_references(found, roots=["input"], step_ids=ids)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
     assert len(errors) == 5_001
     assert errors[0].hint == "did you mean 'step_number_0'?"
     assert len(errors[-1].message) < 200
