@@ -31,7 +31,7 @@ class ExecutionControl:
         """
         document = await self._open(execution_id, "paused")
         if OPERATOR in document.holds:
-            raise _wrong_state(document, f"execution '{execution_id}' is paused already", "resume it first")
+            raise wrong_state(document, f"execution '{execution_id}' is paused already", "resume it first")
         return await self._send(document, lambda handle: handle.signal("pause", reason))
 
     async def resume(self, execution_id: str, reason: str) -> ExecutionDocument:
@@ -44,7 +44,7 @@ class ExecutionControl:
         if not document.stale and OPERATOR not in document.holds:
             others = ", ".join(sorted(document.holds))
             message = f"execution '{execution_id}' is not paused by an operator"
-            raise _wrong_state(document, message, f"it is held by: {others}" if others else None)
+            raise wrong_state(document, message, f"it is held by: {others}" if others else None)
         return await self._send(document, lambda handle: handle.signal("resume", reason))
 
     async def cancel(self, execution_id: str, reason: str) -> ExecutionDocument:
@@ -55,7 +55,7 @@ class ExecutionControl:
         """
         description = await self._reader.describe(execution_id)
         if description.status != WorkflowExecutionStatus.RUNNING:
-            raise _closed(await self._reader.read(execution_id), "cancelled")
+            raise closed_error(await self._reader.read(execution_id), "cancelled")
         handle = self._reader.handle(execution_id, description.run_id)
         await self._call(execution_id, handle.cancel(reason=reason))
         return await self._reader.read(execution_id)
@@ -63,7 +63,7 @@ class ExecutionControl:
     async def _open(self, execution_id: str, what: str) -> ExecutionDocument:
         document = await self._reader.read(execution_id)
         if document.status in CLOSED:
-            raise _closed(document, what)
+            raise closed_error(document, what)
         return document
 
     async def _send(
@@ -82,14 +82,16 @@ class ExecutionControl:
             # It closed since it was read, or its retention ended.
             if "completed" not in error.message:
                 raise not_found(execution_id) from error
-            raise _closed(await self._reader.read(execution_id), "changed") from error
+            raise closed_error(await self._reader.read(execution_id), "changed") from error
 
 
-def _closed(document: ExecutionDocument, what: str) -> WrongState:
+def closed_error(document: ExecutionDocument, what: str) -> WrongState:
+    """Return the error for an execution that has ended."""
     message = f"execution '{document.execution_id}' is {document.status} and can no longer be {what}"
-    return _wrong_state(document, message, None)
+    return wrong_state(document, message, None)
 
 
-def _wrong_state(document: ExecutionDocument, message: str, hint: str | None) -> WrongState:
+def wrong_state(document: ExecutionDocument, message: str, hint: str | None) -> WrongState:
+    """Return the error for a message that the execution's state does not allow."""
     details = {"execution_id": document.execution_id, "execution_status": document.status}
     return WrongState(message, hint=hint, details=details)

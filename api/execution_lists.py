@@ -12,7 +12,7 @@ from temporalio.service import RPCError
 
 from api.dependencies import Services
 from api.execution_links import links_of
-from api.schemas.executions import ExecutionPage, ExecutionStatus, ExecutionSummary
+from api.schemas.executions import AwaitedDetail, ExecutionPage, ExecutionStatus, ExecutionSummary
 from api.times import text_of
 from orchestrator.definition.issues import Issue
 from orchestrator.execution.errors import RequestError, TemporalUnavailable
@@ -65,6 +65,7 @@ async def list_executions(
     cursor: str | None,
     workflow_id: str | None = None,
     status: ExecutionStatus | None = None,
+    detail: AwaitedDetail | None = None,
 ) -> ExecutionPage:
     """Return a page of executions.
 
@@ -74,12 +75,13 @@ async def list_executions(
         cursor: `next_cursor` of the page before, asked for with the same filters.
         workflow_id: only executions of this workflow; an id by its pattern, so that it cannot end the quotation.
         status: only executions in this status.
+        detail: only executions that wait for this.
 
     Raises:
         RequestError: the cursor was not given by this list.
         TemporalUnavailable: no answer.
     """
-    query = _query(workflow_id, status)
+    query = _query(workflow_id, status, detail)
     token = _decode_cursor(query, cursor)
     try:
         async with services.calls.bounded():
@@ -102,13 +104,15 @@ async def list_executions(
     )
 
 
-def _query(workflow_id: str | None, status: ExecutionStatus | None) -> str:
+def _query(workflow_id: str | None, status: ExecutionStatus | None, detail: AwaitedDetail | None) -> str:
     # A continued run is part of the same execution; its last run stands for it.
     terms = [f"WorkflowType = '{WORKFLOW_TYPE}'", "ExecutionStatus != 'ContinuedAsNew'"]
     if workflow_id is not None:
         terms.append(f"{DEFINITION_ID.name} = '{workflow_id}'")
     if status is not None:
         terms.append(_WHERE[status])
+    if detail is not None:
+        terms.append(f"ExecutionStatus = 'Running' AND {DETAIL.name} = '{detail}'")
     return " AND ".join(terms)
 
 

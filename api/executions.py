@@ -15,6 +15,7 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
 )
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -65,6 +66,11 @@ class ExecutionReader:
         self._calls = calls
         self._leases = leases
         self._settings = settings
+
+    @property
+    def data_converter(self) -> DataConverter:
+        """The client's: it knows the claim store."""
+        return self._client.data_converter
 
     def handle(self, execution_id: str, run_id: str | None = None) -> Handle:
         """Return Temporal's handle, typed with our result."""

@@ -22,6 +22,26 @@ WorkflowIdQuery = Annotated[
     str | None, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="only executions of this workflow")
 ]
 AgentType = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", examples=["sales"])]
+StepPath = Annotated[
+    str,
+    Path(
+        min_length=1,
+        max_length=4000,
+        description="path of the step, URL-encoded: `enrich[3].call` is `enrich%5B3%5D.call`",
+        examples=["enrich[3].call"],
+    ),
+]
+SignalName = Annotated[str, Path(min_length=1, max_length=200, description="the step's `signal`", examples=["paid"])]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="a message that is sent again with the same key is taken once",
+        examples=["decision-4711"],
+    ),
+]
 ExecutionId = Annotated[str, Path(description="`execution_id`, Temporal's workflow id")]
 
 

@@ -11,6 +11,7 @@ import orjson
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.concurrency import find_place
 from api.dependencies import Services
 from api.execution_history import initial_view
 from api.execution_links import links_of
@@ -95,20 +96,29 @@ async def start(services: Services, stored: StoredDefinition, request: ExecuteRe
             where Temporal did not say.
         PayloadTooLarge: definition and input are together over the limit.
         RedisUnavailable: they are large, and the claim store does not take them; nothing was started.
+        ConcurrencyLimit: every place under the concurrency key is taken, and the definition says `reject`.
+        NoWorker: nobody runs the gate that would say so.
+        ExpressionError: the concurrency key's expression fails on this input.
     """
     check_tags(stored.definition, request.tags)
+    execution_id = new_execution_id()
+    place = await find_place(stored, request.input_data, execution_id)
     message = StartExecution(
         workflow_id=stored.workflow_id,
         definition=stored.definition,
         version=stored.version,
         sha256=stored.sha256,
         input=request.input_data,
+        slot=place.slot if place is not None and place.at_once else None,
     )
     # Before the call to Temporal and outside its time limit: the store's fsync may take a second.
     await keep_ahead(services.temporal.data_converter, message, what_starts(message))
-    execution_id = new_execution_id()
-    run_id = await _start(services, message, execution_id, request.tags)
-    return _first_document(services, message, execution_id, run_id)
+    if place is None or not place.at_once:
+        run_id = await _start(services, message, execution_id, request.tags)
+    else:
+        async with place.held(services):
+            run_id = await _start(services, message, execution_id, request.tags)
+    return _first_document(services, message, execution_id, run_id, queued=place is not None and not place.at_once)
 
 
 async def _start(services: Services, message: StartExecution, execution_id: str, tags: dict[str, str]) -> str | None:
@@ -162,7 +172,7 @@ def _refused(error: RPCError, message: StartExecution) -> Exception:
 
 
 def _first_document(
-    services: Services, message: StartExecution, execution_id: str, run_id: str | None
+    services: Services, message: StartExecution, execution_id: str, run_id: str | None, *, queued: bool
 ) -> ExecutionDocument:
     view = initial_view(message, ExecutionView(workflow_id=message.workflow_id, status="running"))
     return ExecutionDocument.model_construct(
@@ -171,7 +181,8 @@ def _first_document(
         workflow_version=message.version,
         name=view.workflow_name,
         run_id=run_id,
-        status="running",
+        status="queued" if queued else "running",
+        detail="concurrency" if queued else None,
         input=message.input,
         steps=[StepRow.model_validate(step.model_dump()) for step in view.steps],
         lineage=view.lineage,

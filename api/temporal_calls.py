@@ -67,6 +67,15 @@ class TemporalCalls:
                 raise
             raise self._unavailable("cannot be reached") from error
 
+    async def reach(self) -> None:
+        """Find out whether Temporal is there, before a call that may take long because no worker is.
+
+        Raises:
+            TemporalUnavailable: it does not answer.
+        """
+        if not await self._is_alive() and not await self._is_alive():
+            raise self._unavailable("does not answer")
+
     async def _extend(self, limit: asyncio.Timeout, patience_seconds: float) -> None:
         """Move the limit on for as long as the server is alive; starts under load take seconds and succeed."""
         loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ from api.json_body import StrictJsonRoute
 from api.parameters import Cursor, ExecutionId, ExistingWorkflowId, Limit, WorkflowIdQuery
 from api.schemas.executions import (
     CLOSED,
+    AwaitedDetail,
     ExecuteRequest,
     ExecutionDocument,
     ExecutionPage,
@@ -37,7 +38,7 @@ _ACTION = problems(*WITH_BODY, 404, 409, 503)
     responses={
         200: {"model": ExecutionDocument, "description": "Synchronous: the execution is closed, failed ones too"},
         202: {"model": ExecutionDocument, "description": "Started; read it at `Location`"},
-        **problems(*WITH_BODY, 404, 410, 503),
+        **problems(*WITH_BODY, 404, 409, 410, 503),
     },
 )
 async def execute_workflow(
@@ -81,9 +82,15 @@ async def get_executions(
     cursor: Cursor = None,
     workflow_id: WorkflowIdQuery = None,
     status: Annotated[ExecutionStatus | None, Query(description="only executions in this status")] = None,
+    detail: Annotated[
+        AwaitedDetail | None,
+        Query(description="what they wait for: with `status=awaiting`, `operator` lists the parked ones"),
+    ] = None,
 ) -> ExecutionPage:
     """Return executions from Temporal's visibility, newest first; a start shows up there within about a second."""
-    return await list_executions(services, limit=limit, cursor=cursor, workflow_id=workflow_id, status=status)
+    return await list_executions(
+        services, limit=limit, cursor=cursor, workflow_id=workflow_id, status=status, detail=detail
+    )
 
 
 @router.get(

@@ -11,6 +11,7 @@ from orchestrator.execution.messages import ErrorInfo, Lineage
 ExecutionStatus = Literal[
     "queued", "running", "paused", "awaiting", "completed", "failed", "cancelled", "terminated", "timed_out"
 ]
+AwaitedDetail = Literal["operator", "approval", "signal", "concurrency"]
 CLOSED: frozenset[str] = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
 
 LEAD: dict[str, Any] = {
@@ -63,6 +64,33 @@ class ReasonRequest(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "waiting for the new price list"}]})
 
+    reason: str = Field("", max_length=1000)
+
+
+class ApprovalRequest(Body):
+    """A decision about an open approval."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"decision": "approved", "by": "kim", "form": {"amount": 1200}},
+                {"decision": "rejected", "by": "kim", "reason": "over budget"},
+            ]
+        }
+    )
+
+    decision: Literal["approved", "rejected"]
+    by: str = Field("operator", min_length=1, max_length=200, description="who decides; one of the step's `approvers`")
+    form: Any = Field(None, description="any JSON value; the step's `form_schema` may restrict it")
+    reason: str = Field("", max_length=1000)
+
+
+class StepOutputRequest(Body):
+    """The output that a parked step shall have."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"output": {"score": 7}, "reason": "scored by hand"}]})
+
+    output: Any = Field(description="any JSON value, null too")
     reason: str = Field("", max_length=1000)
 
 

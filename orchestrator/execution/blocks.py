@@ -102,8 +102,10 @@ class Blocks:
             cursor["errors"].append([name, error.model_dump(exclude_none=True)])
         if "decided" not in cursor:
             self._judge(place, model, error)
+        if "concluded" in cursor:
+            return
         self._more_branches(place, model)
-        if not place.record.scopes and ("decided" in cursor or not cursor["waiting"]) and "concluded" not in cursor:
+        if not place.record.scopes and ("decided" in cursor or not cursor["waiting"]):
             self._conclude_parallel(place, model)
 
     def _judge(self, place: Place, model: Parallel, error: ErrorInfo | None) -> None:
@@ -184,9 +186,11 @@ class Blocks:
             cursor["errors"].append([index, error.model_dump(exclude_none=True)])
             if len(cursor["errors"]) > _tolerated(model, len(cursor["items"])):
                 self._decide(place, carried(error, place))
+        if "concluded" in cursor:
+            return
         self._more_items(place, model)
         over = "decided" in cursor or cursor["next"] >= len(cursor["items"])
-        if not place.record.scopes and over and "concluded" not in cursor:
+        if not place.record.scopes and over:
             self._conclude_foreach(place)
 
     def _conclude_foreach(self, place: Place) -> None:

@@ -184,6 +184,13 @@ class WrongState(Conflict):
     title = "Wrong state"
 
 
+class InvalidForm(RequestError):
+    """An approval's form does not satisfy its `form_schema`."""
+
+    code = "invalid-form"
+    title = "Invalid form"
+
+
 class ConcurrencyLimit(Conflict):
     """Every place under the execution's concurrency key is taken; `details.holders` names who has them."""
 

@@ -79,6 +79,7 @@ class ApprovalGiven:
     decision: Literal["approved", "rejected"]
     by: str
     form: Any = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,18 +184,18 @@ class Waits:
         model, cursor = place.step.model, place.record.cursor or {}
         given = {"decision": event.decision, "by": event.by, "form": event.form, "at": iso(self._engine.now)}
         if event.decision == "rejected":
-            self._rejected(place, given)
+            self._rejected(place, given, event.reason)
             return
         cursor["approvals"].append(given)
         if isinstance(model, Approval) and len(cursor["approvals"]) >= model.quorum:
             self._ends.complete(place, given | ({"approvals": cursor["approvals"]} if model.quorum > 1 else {}))
 
-    def _rejected(self, place: Place, given: dict[str, Any]) -> None:
+    def _rejected(self, place: Place, given: dict[str, Any], reason: str = "") -> None:
         model = place.step.model
         if isinstance(model, Approval) and model.on_reject == "continue":
             self._ends.complete(place, given)
             return
-        message = f"step '{place.path}' was rejected by {given['by']}"
+        message = f"step '{place.path}' was rejected by {given['by']}" + (f": {reason}" if reason else "")
         self._ends.fail(place, ErrorInfo(type="approval-rejected", message=message, step=place.path, details=given))
 
     def _approval_late(self, place: Place, model: Approval) -> None:

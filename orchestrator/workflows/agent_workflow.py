@@ -137,7 +137,9 @@ class AgentWorkflow:
         refused = machine.refusal(decision.path, decision.decision, decision.by)
         if refused is not None:
             raise ApplicationError(refused, type="wrong-state", non_retryable=True)
-        event = ev.ApprovalGiven(decision.path, decision.decision, decision.by, decision.form)
+        event = ev.ApprovalGiven(
+            decision.path, decision.decision, decision.by, decision.form, decision.reason[:LONGEST_REASON]
+        )
         self._inbox.append(event)
         self._drain(machine)
         return self.state()

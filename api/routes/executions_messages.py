@@ -1,0 +1,117 @@
+"""Messages to executions: signals, approvals, parked steps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+
+from api.dependencies import ServicesDep
+from api.execution_messages import ExecutionMessages
+from api.json_body import StrictJsonRoute
+from api.parameters import ExecutionId, IdempotencyKey, SignalName, StepPath
+from api.schemas.executions import ApprovalRequest, ExecutionDocument, ReasonRequest, StepOutputRequest
+from api.schemas.problems import WITH_BODY, problems
+from orchestrator.execution.messages import ApprovalDecision, SignalMessage, StepRepair
+
+router = APIRouter(prefix="/executions/{execution_id}", tags=["executions"], route_class=StrictJsonRoute)
+
+Reason = Annotated[ReasonRequest | None, Body()]
+_MESSAGE = problems(*WITH_BODY, 404, 409, 503)
+_PAYLOAD = Body(
+    description="the message's payload, any JSON value; null without a body",
+    openapi_examples={"paid": {"summary": "An invoice was paid", "value": {"invoice": "4711", "amount": 1200}}},
+)
+
+
+@router.post(
+    "/signals/{name}",
+    operation_id="signal_execution",
+    summary="Send a signal",
+    status_code=202,
+    responses=_MESSAGE,
+)
+async def signal_execution(
+    services: ServicesDep, execution_id: ExecutionId, name: SignalName, payload: Annotated[Any, _PAYLOAD] = None
+) -> ExecutionDocument:
+    """Leave a message for the `wait_for_signal` step of this name; it is kept until a step takes it.
+
+    A payload that breaks the step's `schema` is dropped when the step sees it.
+    """
+    return await _messages(services).signal(execution_id, SignalMessage(name=name, payload=payload))
+
+
+@router.post(
+    "/approvals/{path}",
+    operation_id="decide_approval",
+    summary="Decide an approval",
+    responses=_MESSAGE,
+)
+async def decide_approval(
+    services: ServicesDep,
+    execution_id: ExecutionId,
+    path: StepPath,
+    body: ApprovalRequest,
+    idempotency_key: IdempotencyKey = None,
+) -> ExecutionDocument:
+    """Approve or reject; 409 where no such approval is open or `by` may not decide, 422 where the form is invalid."""
+    decision = ApprovalDecision(path=path, decision=body.decision, by=body.by, form=body.form, reason=body.reason)
+    return await _messages(services).update(execution_id, "approve", decision, idempotency_key)
+
+
+@router.post(
+    "/steps/{path}/retry",
+    operation_id="retry_step",
+    summary="Run a parked step again",
+    responses=_MESSAGE,
+)
+async def retry_step(
+    services: ServicesDep,
+    execution_id: ExecutionId,
+    path: StepPath,
+    body: Reason = None,
+    idempotency_key: IdempotencyKey = None,
+) -> ExecutionDocument:
+    """Run a parked step again, with the same idempotency key and a fresh count of attempts."""
+    repair = StepRepair(path=path, reason=body.reason if body else "")
+    return await _messages(services).update(execution_id, "retry_step", repair, idempotency_key)
+
+
+@router.post(
+    "/steps/{path}/skip",
+    operation_id="skip_step",
+    summary="Skip a parked step",
+    responses=_MESSAGE,
+)
+async def skip_step(
+    services: ServicesDep,
+    execution_id: ExecutionId,
+    path: StepPath,
+    body: Reason = None,
+    idempotency_key: IdempotencyKey = None,
+) -> ExecutionDocument:
+    """Give a parked step up: it counts as skipped, and so do the steps that need it."""
+    repair = StepRepair(path=path, reason=body.reason if body else "")
+    return await _messages(services).update(execution_id, "skip_step", repair, idempotency_key)
+
+
+@router.post(
+    "/steps/{path}/output",
+    operation_id="set_step_output",
+    summary="Complete a parked step",
+    responses=_MESSAGE,
+)
+async def set_step_output(
+    services: ServicesDep,
+    execution_id: ExecutionId,
+    path: StepPath,
+    body: StepOutputRequest,
+    idempotency_key: IdempotencyKey = None,
+) -> ExecutionDocument:
+    """Complete a parked step with an output of one's own."""
+    repair = StepRepair(path=path, output=body.output, reason=body.reason)
+    return await _messages(services).update(execution_id, "set_step_output", repair, idempotency_key)
+
+
+def _messages(services: ServicesDep) -> ExecutionMessages:
+    return ExecutionMessages(services.executions, services.calls)
