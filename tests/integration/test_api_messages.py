@@ -102,8 +102,9 @@ async def test_an_approval_is_decided_once_by_who_may_with_a_valid_form(
         assert "'eve'" in problem["detail"]
         problem = problem_in(await api.post(f"{url}2", json=good), 409, "wrong-state")
         assert "'ok2'" in problem["detail"]
-        for body in ({}, {"decision": "maybe"}, {**good, "by": ""}, {**good, "extra": 1}, []):
-            problem_in(await api.post(url, json=body), 422, "invalid-request")
+        faulty_bodies: list[Any] = [{}, {"decision": "maybe"}, {**good, "by": ""}, {**good, "extra": 1}, []]
+        for faulty in faulty_bodies:
+            problem_in(await api.post(url, json=faulty), 422, "invalid-request")
         answer = await api.post(url, json=good)
         assert (answer.status_code, answer.json()["execution_id"]) == (200, execution_id)
         found = await until_status(api, execution_id, "completed")
