@@ -400,6 +400,10 @@ class Machine:
 
     def _finish(self, place: Place, value: Any) -> None:
         """End the execution before the end of this step can make its scope conclude."""
+        if self.state.phase == "cleaning":
+            # The outcome is decided: cleanup never changes it, and must not wait for an end that has come already.
+            self._ends.complete(place, value)
+            return
         if place.step.output is not None:
             value = self._engine.evaluator.render(place.step.output, place.run.state, result=value)
         place.record.output = value
