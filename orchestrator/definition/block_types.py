@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from orchestrator.definition import limits
 from orchestrator.definition.envelope import ScopePath, Step
-from orchestrator.definition.parts import AtLeast, Part
+from orchestrator.definition.parts import AtLeast, Durability, Part
 
 if TYPE_CHECKING:
     from orchestrator.definition.models import AnyStep
@@ -20,6 +20,12 @@ BranchName = Annotated[str, Field(pattern=limits.STEP_ID_PATTERN)]
 
 def _field(raw: Any, name: str) -> Any:
     return raw.get(name) if isinstance(raw, Mapping) else getattr(raw, name, None)
+
+
+class Block(Step):
+    """What every step has that holds other steps."""
+
+    durability: Durability = Field("step", description="As the document's, for what is inside.")
 
 
 class Case(Part):
@@ -37,7 +43,7 @@ class Default(Part):
     output: Any = None
 
 
-class Switch(Step):
+class Switch(Block):
     """Runs the first case whose condition is true."""
 
     step_type: Literal["switch"]
@@ -61,7 +67,7 @@ class Branch(Part):
     output: Any = None
 
 
-class Parallel(Step):
+class Parallel(Block):
     """Runs branches side by side; a branch's failure is contained."""
 
     step_type: Literal["parallel"]
@@ -90,7 +96,7 @@ class Tolerate(Part):
     percent: float | None = Field(None, ge=0, le=100)
 
 
-class Foreach(Step):
+class Foreach(Block):
     """Runs its steps once for each item of a list."""
 
     conditions: ClassVar[tuple[str, ...]] = ("items",)
@@ -109,7 +115,7 @@ class Foreach(Step):
         yield "body", ()
 
 
-class Loop(Step):
+class Loop(Block):
     """Runs its steps again and again."""
 
     step_type: Literal["loop"]

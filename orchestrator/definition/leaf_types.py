@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestrator.definition import limits
 from orchestrator.definition.envelope import Step
@@ -116,6 +117,23 @@ class Wait(Step):
         None, description="Seconds, or a template that gives them."
     )
     until: str | None = Field(None, description="ISO 8601 date and time in UTC, or a template that gives one.")
+
+    @field_validator("seconds", mode="after")
+    @classmethod
+    def _seconds_can_be_told(cls, seconds: float | str | None) -> float | str | None:
+        if isinstance(seconds, str) and "{{" not in seconds:
+            raise ValueError(f"{seconds!r} is neither a number nor a template: text without '{{{{' stays text")
+        return seconds
+
+    @field_validator("until", mode="after")
+    @classmethod
+    def _until_is_a_moment(cls, until: str | None) -> str | None:
+        if until is not None and "{{" not in until:
+            try:
+                datetime.fromisoformat(until)
+            except ValueError:
+                raise ValueError(f"{until!r} is neither an ISO 8601 date and time nor a template") from None
+        return until
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Wait:

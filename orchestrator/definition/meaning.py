@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from orchestrator.definition import limits
+from orchestrator.definition.block_types import Block
 from orchestrator.definition.compiled import CompiledDefinition, CompiledScope, CompiledStep, References
 from orchestrator.definition.graph import find_cycles
 from orchestrator.definition.issues import Issue
@@ -35,10 +36,11 @@ def check_meaning(
     checker.check_ids(definition)
     checker.check_scope(definition.root, _Sight(frozenset(), ROOTS))
     checker.check_key(definition.concurrency_key)
+    checker.check_durability(definition.head.durability, "/durability")
     root_steps = frozenset(definition.root.steps)
     for scope in (definition.on_failure, definition.on_cancel):
         if scope is not None:
-            checker.check_scope(scope, _Sight(root_steps, ROOTS))
+            checker.check_scope(scope, _Sight(root_steps, ROOTS), cleanup=True)
     return checker.errors, checker.warnings
 
 
@@ -63,6 +65,7 @@ class _Checker:
         self.errors: list[Issue] = []
         self.warnings: list[Issue] = []
         self._known_agents = known_agents
+        self._suggestions = limits.SUGGESTIONS
 
     def check_ids(self, definition: CompiledDefinition) -> None:
         """Ids are unique in the whole document."""
@@ -86,7 +89,9 @@ class _Checker:
             hint = "a concurrency key reads `input` alone: it is needed before anything runs"
             self.errors.append(Issue(issue.code, issue.message, issue.pointer, hint, issue.expression, issue.column))
 
-    def check_scope(self, scope: CompiledScope, outer: _Sight, depth: int = 1, *, handler: bool = False) -> None:
+    def check_scope(
+        self, scope: CompiledScope, outer: _Sight, depth: int = 1, *, handler: bool = False, cleanup: bool = False
+    ) -> None:
         """Check a scope and all that is inside it.
 
         Args:
@@ -94,7 +99,11 @@ class _Checker:
             outer: what its block sees.
             depth: how deep it is nested; the root is 1.
             handler: whether it is inside an `on_error` handler.
+            cleanup: whether it is inside a compensation or an end scope.
         """
+        if depth > limits.NESTING and not scope.steps:
+            # Left unread as too deep.
+            return
         if depth > limits.NESTING:
             self._error("too-deep", f"scopes are nested {depth} deep; {limits.NESTING} are allowed", scope.pointer)
             return
@@ -102,20 +111,26 @@ class _Checker:
         for group in scope.references:
             self._names(group, inner, None)
         for step in (*scope.steps.values(), *scope.duplicates):
-            self._step(step, scope, inner, depth, handler=handler)
+            self._step(step, scope, inner, depth, handler=handler, cleanup=cleanup)
         self._cycles(scope)
         self._dead_ends(scope)
         self._skipped_reads(scope)
 
-    def _step(self, step: CompiledStep, scope: CompiledScope, sight: _Sight, depth: int, *, handler: bool) -> None:
+    def _step(
+        self, step: CompiledStep, scope: CompiledScope, sight: _Sight, depth: int, *, handler: bool, cleanup: bool
+    ) -> None:
         self._dependencies(step, scope)
         self._join(step)
         for group in step.references:
             self._names(group, sight, step)
         self._types(step, handler=handler)
+        if cleanup and step.model.compensate is not None:
+            message = "a step of a compensation, 'on_failure' or 'on_cancel' takes no 'compensate': nothing undoes it"
+            self._error("not-in-handler", message, f"{step.pointer}/compensate", "leave it out")
         visible = sight.without(step.step_id) if step.scopes else sight
         for part, inner in step.scopes.items():
-            self.check_scope(inner, visible, depth + 1, handler=handler or part.startswith("handler:"))
+            in_handler, undoing = handler or part.startswith("handler:"), cleanup or part == "compensate"
+            self.check_scope(inner, visible, depth + 1, handler=in_handler, cleanup=undoing)
 
     def _types(self, step: CompiledStep, *, handler: bool) -> None:
         model = step.model
@@ -128,8 +143,17 @@ class _Checker:
         if isinstance(model, Approval) and isinstance(model.approvers, list) and model.quorum > len(model.approvers):
             message = f"a quorum of {model.quorum} can never be met by {len(model.approvers)} approvers"
             self._error("quorum-impossible", message, f"{step.pointer}/quorum")
+        if isinstance(model, Block):
+            self.check_durability(model.durability, f"{step.pointer}/durability")
         if handler:
             self._in_handler(model, step.pointer)
+
+    def check_durability(self, durability: str, pointer: str) -> None:
+        """Express scopes are not built yet."""
+        if durability == "express":
+            self._error(
+                "not-available", "durability 'express' is not available yet", pointer, 'use "step", the default'
+            )
 
     def _in_handler(self, model: Step, pointer: str) -> None:
         if model.on_error:
@@ -151,11 +175,10 @@ class _Checker:
             if dependency == step.step_id:
                 self._error("self-dependency", f"step '{step.step_id}' depends on itself", pointer)
             elif dependency not in scope.steps:
-                siblings = list(scope.steps)
-                near = suggest(dependency, siblings)
+                near = self._near(dependency, scope.steps)
                 where = "this definition" if scope.part == "root" else "the same scope"
                 message = f"step '{step.step_id}' depends on '{dependency}', which is not a step of {where}"
-                hint = f"did you mean '{near}'?" if near else f"steps: {_some(siblings)}"
+                hint = f"did you mean '{near}'?" if near else f"steps: {_some(scope.steps)}"
                 self._error("unknown-step", message, pointer, hint)
 
     def _join(self, step: CompiledStep) -> None:
@@ -167,7 +190,14 @@ class _Checker:
             message = "join 'any' without depends_on can never be met"
             self._error("join-impossible", message, f"{step.pointer}/join", "list depends_on, or leave join out")
 
+    def _near(self, name: str, candidates: Collection[str]) -> str | None:
+        """Return what was probably meant; thousands of unknown names get no more than a second of it."""
+        self._suggestions -= len(candidates)
+        return suggest(name, candidates) if self._suggestions >= 0 else None
+
     def _names(self, group: References, sight: _Sight, step: CompiledStep | None) -> None:
+        if not group.items:
+            return
         own = step.step_id if step else None
         for item in group.items:
             if item.root == "steps" and own is not None and item.step_id == own:
@@ -175,7 +205,9 @@ class _Checker:
                 self.errors.append(_at(item, "self-dependency", f"step '{own}' reads itself", hint))
         foreign = [item for item in group.items if item.root != "steps" or item.step_id != own]
         names = (*sight.names, *group.extra_names)
-        self.errors += [_issue(error) for error in check_references(foreign, roots=names, step_ids=sight.steps)]
+        found = check_references(foreign, roots=names, step_ids=sight.steps, suggestions=self._suggestions)
+        self._suggestions -= len(found) * len(sight.steps)
+        self.errors += [_issue(error) for error in found]
 
     def _agent(self, model: AgentTask, pointer: str) -> None:
         if self._known_agents is None or model.agent_type in self._known_agents:

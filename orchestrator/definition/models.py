@@ -30,7 +30,7 @@ from orchestrator.definition.leaf_types import (
     Wait,
     WaitForSignal,
 )
-from orchestrator.definition.parts import AtLeast, Part, Retry, Seconds, Tags, Timeouts, WorkflowId
+from orchestrator.definition.parts import AtLeast, Durability, Part, Retry, Seconds, Tags, Timeouts, WorkflowId
 
 AnyStep = Annotated[
     AgentTask
@@ -133,6 +133,7 @@ class DocumentHead(Part):
     timeouts: DocumentTimeouts | None = None
     limits: DocumentLimits | None = None
     concurrency: Concurrency | None = None
+    durability: Durability = Field("step", description="How completions are recorded; `express` is not available yet.")
     on_failure: EndScope | EndSteps | None = Field(
         None, description="Runs after compensation when the execution failed."
     )

@@ -17,6 +17,9 @@ ErrorType = Annotated[str, Field(min_length=1, max_length=128)]
 Tags = dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=256)]]
 
 
+Durability = Literal["step", "express"]
+
+
 class Part(BaseModel):
     """Common behaviour: unknown fields are errors, and nothing is converted (`"5"` is no number)."""
 

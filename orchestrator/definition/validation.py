@@ -68,6 +68,7 @@ def validate_definition(document: Any, *, known_agents: Collection[str] | None =
     model = reader.read()
     found.errors += reader.issues
     _identify(document, found)
+    found.errors += _tags_issues(model.tags)
     for name in ("input_schema", "output_schema"):
         if document.get(name) is not None:
             found.errors += schema_issues(document[name], f"/{name}")
@@ -86,6 +87,14 @@ def _size_issue(document: dict[str, Any]) -> Issue | None:
         return None
     message = f"the definition has {size:,} bytes; {limits.DOCUMENT_BYTES:,} are allowed"
     return Issue("document-too-large", message, "", "split it into several workflows")
+
+
+def _tags_issues(tags: dict[str, str]) -> list[Issue]:
+    size = len(orjson.dumps([f"{key}={value}" for key, value in tags.items()]))
+    if not tags or size <= limits.TAGS_BYTES:
+        return []
+    message = f"the tags are together {size:,} bytes; {limits.TAGS_BYTES:,} are allowed, those of a start included"
+    return [Issue("tags-too-large", message, "/tags", "use fewer or shorter tags")]
 
 
 def _identify(document: dict[str, Any], found: Validation) -> None:
@@ -126,6 +135,7 @@ _WAYS_OUT = {
     "invalid-value": "the allowed values are in docs/reference/language.md and /api/v1/schemas/workflow.json",
     "join-impossible": "lower the number, or list more depends_on",
     "missing-field": "add it",
+    "not-available": "leave it out",
     "not-in-handler": "move it out of the handler",
     "self-dependency": "remove the reference to the step itself",
     "too-deep": "use a child workflow",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 
 from orchestrator.expressions.errors import ExpressionError
@@ -40,21 +40,26 @@ class Reference:
 
 
 def check_references(
-    references: Collection[Reference], *, roots: Collection[str], step_ids: Collection[str]
+    references: Collection[Reference],
+    *,
+    roots: Collection[str],
+    step_ids: Collection[str],
+    suggestions: int = _SUGGESTIONS,
 ) -> list[ExpressionError]:
     """Return an error for every reference to a name or a step that does not exist.
 
     Args:
         references: What the expressions read.
         roots: Names that they may read; `steps` counts as one as soon as there are step ids.
-        step_ids: Steps that they may read.
+        step_ids: Steps that they may read; a set is not copied.
+        suggestions: How many names may be compared to find what was meant.
 
     Returns:
         `E_NAME` and `E_STEP`, in the order of the references.
     """
-    known, ids = dict.fromkeys(roots), dict.fromkeys(step_ids)
+    known, ids = dict.fromkeys(roots), step_ids if isinstance(step_ids, Set) else dict.fromkeys(step_ids)
     hints: dict[tuple[bool, str], str | None] = {}
-    budget = _SUGGESTIONS
+    budget = suggestions
     errors: list[ExpressionError] = []
     for reference in references:
         of_step = reference.root == "steps" and ("steps" in known or bool(ids))

@@ -8,6 +8,7 @@ are whole microseconds. Where the page leaves open what comes first at one and t
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -128,6 +129,9 @@ class Reference:
     def _cleaned(self, outcome: str, root: Fate) -> str:
         now, failed = root.end, False
         undo = sorted(root.trace.undo, key=lambda item: item[0])
+        for (one, _, inner, _), (other, _, outer, _) in itertools.pairwise(undo):
+            if one == other and (inner == outer or not inner.startswith(outer)):
+                raise Ambiguous
         root.trace.undo = []
         for _, step, prefix, env in reversed(undo):
             fate = self.step(step, prefix, env, now, NEVER)
@@ -164,6 +168,8 @@ class Reference:
                 if not queue:
                     return None
                 name = queue.pop(0)
+                if any(read in running and running[read].end == now for read in reads(by_id[name])):
+                    raise Ambiguous
                 views[name] = env.inside(view())
                 fate = self.step(by_id[name], prefix, views[name], now, NEVER)
                 if by_id[name]["step_type"] in _BLOCKS or fate.strikes > now:
