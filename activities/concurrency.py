@@ -10,7 +10,7 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from orchestrator.client import acquire_slot
+from orchestrator.client import ConcurrencyGates
 from orchestrator.execution.concurrency import AcquireSlot, SlotAnswer
 
 AT_ONCE = 10
@@ -27,7 +27,7 @@ class ConcurrencyActivities:
 
     def __init__(self, client: Client, check_seconds: float) -> None:
         self._client = client
-        self._check_seconds = check_seconds
+        self._gates = ConcurrencyGates(client, check_seconds)
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, for the worker."""
@@ -36,8 +36,7 @@ class ConcurrencyActivities:
     @activity.defn(name="acquire_slot")
     async def acquire_slot(self, request: AcquireSlot) -> SlotAnswer:
         """Ask the key's gate for a place, starting the gate where there is none."""
-        queue = activity.info().task_queue
-        return await acquire_slot(self._client, request, task_queue=queue, check_seconds=self._check_seconds)
+        return await self._gates.acquire(request, task_queue=activity.info().task_queue)
 
     @activity.defn(name="find_closed_executions")
     async def find_closed_executions(self, execution_ids: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ from api.openapi import describe
 from api.routes import agents, collections, executions, executions_messages, health, language, workflows
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
-from orchestrator.client import connect, disconnect
+from orchestrator.client import ConcurrencyGates, connect, disconnect
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.leases import WorkerLeases
@@ -46,6 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
                 agents=AgentFactory(settings, redis=redis),
                 leases=leases,
                 executions=ExecutionReader(temporal, calls, leases, settings),
+                gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
             )
             yield
             await disconnect(temporal)

@@ -13,7 +13,6 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Services
 from api.temporal_calls import PATIENCE_SECONDS
-from orchestrator.client import acquire_slot, release_slot
 from orchestrator.definition.models import Concurrency
 from orchestrator.execution.concurrency import AcquireSlot, SlotAnswer, concurrency_key, gate_id, limit_message
 from orchestrator.execution.errors import ConcurrencyLimit, NoWorker, OrchestratorError, TemporalUnavailable
@@ -24,7 +23,7 @@ UPDATE_SECONDS = 5.0
 """An update needs a worker: after this time there is none, or none that has time."""
 START_UNKNOWN = "start-unknown"
 _MOMENT = 0.05
-"""A gate takes ten updates at a time and answers in milliseconds."""
+"""A gate takes ten updates at a time, and answers in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,6 @@ class Place:
             raise
 
     async def _acquire(self, services: Services) -> SlotAnswer:
-        settings = services.settings
         async with services.calls.bounded(UPDATE_SECONDS + 0.5, patience_seconds=0):
             # Without it, an absent server would take as long as an absent worker.
             await services.calls.reach()
@@ -77,7 +75,7 @@ class Place:
                 async with asyncio.timeout(UPDATE_SECONDS):
                     while True:
                         with suppress(GateBusy):
-                            return await _ask(services, self.request, settings.concurrency_check_seconds)
+                            return await _ask(services, self.request)
                         await asyncio.sleep(_MOMENT)
             except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError) as error:
                 raise no_worker(f"the place of workflow '{self.request.workflow_id}'") from error
@@ -85,22 +83,17 @@ class Place:
     async def _give_back(self, services: Services) -> None:
         with suppress(RPCError, TemporalUnavailable):
             async with services.calls.bounded():
-                await release_slot(services.temporal, self.slot, self.request.execution_id)
+                await services.gates.release(self.slot, self.request.execution_id)
 
 
 class GateBusy(Exception):
     """The gate takes no update at this moment: it has ten, or it is closing."""
 
 
-async def _ask(services: Services, request: AcquireSlot, check_seconds: float) -> SlotAnswer:
+async def _ask(services: Services, request: AcquireSlot) -> SlotAnswer:
     try:
-        return await acquire_slot(
-            services.temporal,
-            request,
-            task_queue=services.settings.temporal_task_queue,
-            check_seconds=check_seconds,
-            rpc_timeout=timedelta(seconds=PATIENCE_SECONDS),
-        )
+        queue, timeout = services.settings.temporal_task_queue, timedelta(seconds=PATIENCE_SECONDS)
+        return await services.gates.acquire(request, task_queue=queue, rpc_timeout=timeout)
     except WorkflowUpdateFailedError as error:
         raise GateBusy from error
     except RPCError as error:

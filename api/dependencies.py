@@ -12,6 +12,7 @@ from temporalio.client import Client
 from api.executions import ExecutionReader
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
+from orchestrator.client import ConcurrencyGates
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.leases import WorkerLeases
@@ -29,6 +30,7 @@ class Services:
     agents: AgentFactory
     leases: WorkerLeases
     executions: ExecutionReader
+    gates: ConcurrencyGates
 
 
 def services_of(request: Request) -> Services:

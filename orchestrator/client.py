@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from datetime import timedelta
+from weakref import WeakValueDictionary
 
 from temporalio.client import (
     Client,
@@ -27,6 +29,8 @@ from orchestrator.workflows.concurrency_gate import GATE_TYPE
 from orchestrator.workflows.performing import summary_text
 from orchestrator.workflows.search_attributes import at_start
 
+ASKED_AT_ONCE = 4
+"""Updates that one process has on its way to one gate."""
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -123,53 +127,67 @@ async def start_execution(
     )
 
 
-async def acquire_slot(
-    client: Client,
-    request: AcquireSlot,
-    *,
-    task_queue: str,
-    check_seconds: float,
-    rpc_timeout: timedelta | None = None,
-) -> SlotAnswer:
-    """Ask for a place under a concurrency key; starts the key's gate where none runs.
+class ConcurrencyGates:
+    """Asks the gates of concurrency keys for places.
+
+    Temporal refuses the eleventh unanswered update of a workflow, and the SDK then waits up to seconds: so one process
+    sends a gate only a few at a time, and the others wait here for milliseconds.
 
     Args:
         client: from `connect`.
-        request: who asks; asking again is harmless.
-        task_queue: where the gate runs: a worker of executions serves it.
-        check_seconds: how often the gate looks for holders that have closed.
-        rpc_timeout: how long one call to Temporal may take.
-
-    Raises:
-        temporalio.service.RPCError: Temporal refused, or no worker runs the gate.
-        temporalio.client.WorkflowUpdateRPCTimeoutOrCancelledError: the same, within the call's time.
+        check_seconds: how often a gate looks for holders that have closed.
     """
-    start = GateStart(workflow_id=request.workflow_id, key=request.key, check_seconds=check_seconds)
-    gate = f"places of workflow {request.workflow_id}" + (f", key {request.key}" if request.key else "")
-    answer: SlotAnswer = await client.execute_update_with_start_workflow(
-        "acquire",
-        request,
-        start_workflow_operation=WithStartWorkflowOperation(
-            GATE_TYPE,
-            start,
-            id=gate_id(request.workflow_id, request.key),
-            task_queue=task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            static_summary=summary_text(gate),
-        ),
-        result_type=SlotAnswer,
-        rpc_timeout=rpc_timeout,
-    )
-    return answer
 
+    def __init__(self, client: Client, check_seconds: float) -> None:
+        self._client = client
+        self._check_seconds = check_seconds
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-async def release_slot(client: Client, slot: str, execution_id: str) -> None:
-    """Give a place back that no execution will use.
+    async def acquire(
+        self, request: AcquireSlot, *, task_queue: str, rpc_timeout: timedelta | None = None
+    ) -> SlotAnswer:
+        """Ask for a place; starts the key's gate where none runs.
 
-    Raises:
-        temporalio.service.RPCError: Temporal does not answer, or the gate is gone.
-    """
-    await client.get_workflow_handle(slot).signal("release", execution_id)
+        Args:
+            request: who asks; asking again is harmless.
+            task_queue: where the gate runs: a worker of executions serves it.
+            rpc_timeout: how long one call to Temporal may take.
+
+        Raises:
+            temporalio.service.RPCError: Temporal refused, or no worker runs the gate.
+            temporalio.client.WorkflowUpdateRPCTimeoutOrCancelledError: the same, within the call's time.
+        """
+        gate = gate_id(request.workflow_id, request.key)
+        turns = self._turns.setdefault(gate, asyncio.Semaphore(ASKED_AT_ONCE))
+        async with turns:
+            return await self._ask(gate, request, task_queue, rpc_timeout)
+
+    async def _ask(self, gate: str, request: AcquireSlot, task_queue: str, rpc_timeout: timedelta | None) -> SlotAnswer:
+        start = GateStart(workflow_id=request.workflow_id, key=request.key, check_seconds=self._check_seconds)
+        what = f"places of workflow {request.workflow_id}" + (f", key {request.key}" if request.key else "")
+        answer: SlotAnswer = await self._client.execute_update_with_start_workflow(
+            "acquire",
+            request,
+            start_workflow_operation=WithStartWorkflowOperation(
+                GATE_TYPE,
+                start,
+                id=gate,
+                task_queue=task_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=summary_text(what),
+            ),
+            result_type=SlotAnswer,
+            rpc_timeout=rpc_timeout,
+        )
+        return answer
+
+    async def release(self, slot: str, execution_id: str) -> None:
+        """Give a place back that no execution will use.
+
+        Raises:
+            temporalio.service.RPCError: Temporal does not answer, or the gate is gone.
+        """
+        await self._client.get_workflow_handle(slot).signal("release", execution_id)
 
 
 def failed_view(error: ApplicationError) -> ExecutionView:

@@ -117,7 +117,7 @@ async def _ask(request: AcquireSlot) -> SlotAnswer:
         "acquire_slot",
         request,
         result_type=SlotAnswer,
-        start_to_close_timeout=timedelta(seconds=15),
+        start_to_close_timeout=timedelta(seconds=30),
         schedule_to_close_timeout=timedelta(hours=24),
         cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary="ask for a place under the concurrency key",

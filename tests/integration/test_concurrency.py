@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowHandle
 from activities.concurrency import ConcurrencyActivities
 from activities.control import ControlActivities
 from activities.step_activity import step_activity
-from orchestrator.client import acquire_slot
+from orchestrator.client import ConcurrencyGates
 from orchestrator.execution.concurrency import AcquireSlot, GateStart, Places, SlotAnswer, gate_id
 from orchestrator.execution.messages import (
     ExecutionView,
@@ -341,7 +341,7 @@ async def test_a_place_that_nobody_uses_is_taken_back(temporal_client: Client, s
     async with serving(temporal_client, settings, door) as runner:
         request = AcquireSlot(workflow_id=definition["workflow_id"], key="", execution_id="ex-never-started")
         queue = runner.settings.temporal_task_queue
-        answer = await acquire_slot(temporal_client, request, task_queue=queue, check_seconds=0.5)
+        answer = await ConcurrencyGates(temporal_client, 0.5).acquire(request, task_queue=queue)
         assert answer == SlotAnswer(granted=True)
         assert (await outcome(await named(runner, definition, "http://1"))).status == "completed"
 
