@@ -62,7 +62,7 @@ def validate_definition(document: Any, *, known_agents: Collection[str] | None =
         return found
     too_large = _size_issue(document)
     if too_large is not None:
-        found.errors.append(too_large)
+        found.errors = _with_hints([too_large])
         return found
     reader = DocumentReader(document)
     model = reader.read()
