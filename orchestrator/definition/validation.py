@@ -137,6 +137,7 @@ _WAYS_OUT = {
     "missing-field": "add it",
     "not-available": "leave it out",
     "not-in-handler": "move it out of the handler",
+    "quorum-impossible": "lower the quorum, or name more approvers",
     "self-dependency": "remove the reference to the step itself",
     "too-deep": "use a child workflow",
     "too-few-steps": 'add a step, for example {"step_id": "a", "step_type": "transform", "value": 1}',
