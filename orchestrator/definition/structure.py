@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from orchestrator.definition import limits
@@ -36,7 +37,7 @@ class DocumentReader:
         """Return the document's model, with stand-ins for what is faulty in it."""
         head_raw = {key: value for key, value in self._document.items() if key not in ("steps", *_END_SCOPES)}
         head, issues = check_part(DocumentHead, head_raw, "")
-        self.issues += issues
+        self.issues += [_perhaps_steps(issue) for issue in issues]
         steps = self._steps(self._document.get("steps"), "/steps", "a definition")
         ends = {name: self._end(name) for name in _END_SCOPES if self._document.get(name) is not None}
         if self._count > limits.STEPS:
@@ -122,6 +123,13 @@ class DocumentReader:
             step_id = f"__faulty_{len(self._faulty)}"
         names = [item for item in depends_on if isinstance(item, str)] if isinstance(depends_on, list) else []
         return Transform(step_id=step_id, step_type="transform", value=None, depends_on=names)
+
+
+def _perhaps_steps(issue: Issue) -> Issue:
+    """Return an issue of the document's head, which is read without its steps, with the hint that lacks for them."""
+    if issue.code == "unknown-field" and issue.hint is None and suggest(issue.pointer[1:], ("steps",)):
+        return replace(issue, hint="did you mean 'steps'?")
+    return issue
 
 
 def _holders(model_class: type[Step], raw: Mapping[str, Any]) -> Iterator[ScopePath]:
