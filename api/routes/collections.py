@@ -30,7 +30,7 @@ router = APIRouter(prefix="/collections", tags=["vectors"])
 async def list_collections(services: ServicesDep) -> DescribeVectorsResult:
     """Ask a worker for its vector store's collections, by a standalone activity; 503 without a worker."""
     try:
-        async with services.calls.bounded(WORKER_SECONDS + 2):
+        async with services.calls.bounded(patience_seconds=WORKER_SECONDS + 2):
             found: DescribeVectorsResult = await services.temporal.execute_activity(
                 "describe_vectors",
                 id=f"collections-{uuid.uuid4().hex}",

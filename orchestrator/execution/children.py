@@ -51,6 +51,7 @@ class Children:
             input=fields.get("input", {}),
             lineage=Lineage(root=root, parent=state.execution_id),
             depth=state.depth + 1,
+            deadline_at=state.deadline_at,
             holds={"parent": "its parent is paused"} if state.holds else {},
         )
         self._engine.commands.append(StartChild(child_id, start, place.step.model.label, awaited=model.wait))

@@ -23,6 +23,8 @@ class ScheduleActivity:
     summary: str
     task_queue: str | None = None
     priority: int | None = None
+    heartbeat: float | None = None
+    """Seconds; of a foreign activity whose step gives it. Ours always have one, by their policy."""
 
 
 @dataclass(frozen=True, slots=True)

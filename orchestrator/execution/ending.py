@@ -213,11 +213,16 @@ class Ending:
         for timer_id in (DEADLINE_TIMER, CLEANUP_TIMER):
             commands.append(CancelTimer(timer_id))
 
-    def start_deadline(self, seconds: float) -> None:
-        """Start the execution's own deadline."""
-        engine = self._engine
-        engine.state.deadline_at = iso(engine.now + timedelta(seconds=seconds))
-        engine.commands.append(StartTimer(DEADLINE_TIMER, seconds, "execution deadline"))
+    def start_deadline(self) -> None:
+        """Start the execution's deadline: its own, or what is left of its parent's time where that is less."""
+        engine, timeouts = self._engine, self._engine.definition.head.timeouts
+        bounds = [timeouts.execution_seconds] if timeouts and timeouts.execution_seconds else []
+        if engine.state.deadline_at is not None:
+            bounds.append(max((parse_iso(engine.state.deadline_at) - engine.now).total_seconds(), 0.001))
+        if bounds:
+            seconds = min(bounds)
+            engine.state.deadline_at = iso(engine.now + timedelta(seconds=seconds))
+            engine.commands.append(StartTimer(DEADLINE_TIMER, seconds, "execution deadline"))
 
 
 __all__ = ["CLEANUP_TIMER", "DEADLINE_TIMER", "OUTPUT_CHECK", "Ending"]

@@ -63,6 +63,7 @@ def new_state(
         vars=dict(definition.head.vars),
         lineage=start.lineage,
         depth=start.depth,
+        deadline_at=start.deadline_at,
         holds=dict(start.holds),
         slot=start.slot,
         scopes={ROOT: ScopeState(ROOT, "", "root", "", None, steps)},
@@ -215,9 +216,7 @@ class Machine:
     def _start(self) -> None:
         self.state.started_at = iso(self._engine.now)
         self._engine.evaluator.forget()
-        timeouts = self._definition.head.timeouts
-        if timeouts and timeouts.execution_seconds:
-            self._ending.start_deadline(timeouts.execution_seconds)
+        self._ending.start_deadline()
         root = self._engine.runs[ROOT]
         self._engine.consider(root, root.compiled.steps)
 
@@ -430,6 +429,7 @@ class Machine:
                 summary=step.model.label,
                 task_queue=step.task_queue,
                 priority=step.model.priority,
+                heartbeat=step.model.timeouts.heartbeat_seconds if step.model.timeouts else None,
             )
         )
 

@@ -53,6 +53,8 @@ class StartExecution(BaseModel):
     """Who holds the execution from its start, and why."""
     slot: str | None = None
     """Id of the concurrency gate that gave it a place before it started; None: it asks for one itself."""
+    deadline_at: str | None = None
+    """When the parent's time ends, ISO 8601; an execution takes the smaller of its own and this."""
     history_events: int | None = None
     """Continue as new from this many events (tests; None: the built-in bounds)."""
 

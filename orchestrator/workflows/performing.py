@@ -101,8 +101,8 @@ class Performer:
             start_to_close_timeout=timedelta(seconds=timeouts.start_to_close),
             schedule_to_close_timeout=timedelta(seconds=timeouts.schedule_to_close),
             schedule_to_start_timeout=_delta(timeouts.schedule_to_start),
-            # A foreign activity may not heartbeat; ours do, by their wrapper.
-            heartbeat_timeout=None if foreign else timedelta(seconds=timeouts.heartbeat),
+            # A foreign activity heartbeats only where its step says so; ours do by their wrapper.
+            heartbeat_timeout=_delta(command.heartbeat) if foreign else timedelta(seconds=timeouts.heartbeat),
             retry_policy=RetryPolicy(
                 initial_interval=timedelta(seconds=retry.initial_interval),
                 backoff_coefficient=retry.backoff,

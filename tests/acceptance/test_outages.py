@@ -52,6 +52,14 @@ CALLS = {
     "pause_execution": Call("POST", "/executions/{execution_id}/pause", TEMPORAL, {}),
     "resume_execution": Call("POST", "/executions/{execution_id}/resume", TEMPORAL, {}),
     "cancel_execution": Call("POST", "/executions/{spare_execution_id}/cancel", TEMPORAL, {}),
+    "signal_execution": Call("POST", "/executions/{execution_id}/signals/go", TEMPORAL, {"x": 1}),
+    "decide_approval": Call(
+        "POST", "/executions/{execution_id}/approvals/qualify_lead", TEMPORAL, {"decision": "approved"}
+    ),
+    "retry_step": Call("POST", "/executions/{execution_id}/steps/qualify_lead/retry", TEMPORAL, {}),
+    "skip_step": Call("POST", "/executions/{execution_id}/steps/qualify_lead/skip", TEMPORAL, {}),
+    "set_step_output": Call("POST", "/executions/{execution_id}/steps/qualify_lead/output", TEMPORAL, {"output": 1}),
+    "list_collections": Call("GET", "/collections/", TEMPORAL),
     "list_agents": Call("GET", "/agents/", REDIS),
     "create_agent": Call("POST", "/agents/", REDIS, {"agent_type": "outage"}),
     "get_agent": Call("GET", "/agents/sales", REDIS),

@@ -66,9 +66,7 @@ def all_cases() -> list[Case]:
 async def run_cases(client: Client, settings: Settings, cases: Sequence[Case]) -> list[Recorded]:
     """Run cases; one that does not end as its file says is no behaviour to keep."""
     played = await play_all(client, settings, list(cases))
-    for case in cases:
-        check(case, played[case.name])
-    return [Recorded(case.name, played[case.name].execution_id) for case in cases]
+    return [Recorded(case.name, check(case, played[case.name]).execution_id) for case in cases]
 
 
 async def run_by_reference(client: Client, settings: Settings) -> list[Recorded]:

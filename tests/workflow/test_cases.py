@@ -22,15 +22,15 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module", params=WAYS)
-def played(request: pytest.FixtureRequest, settings: Settings) -> dict[str, Played]:
+def played(request: pytest.FixtureRequest, settings: Settings) -> dict[str, Played | BaseException]:
     """What every case gave, run one way; they share a worker, so that a hundred cases take seconds."""
 
-    async def play() -> dict[str, Played]:
+    async def play() -> dict[str, Played | BaseException]:
         return await play_all(await connect(settings), settings, CASES, **WAYS[request.param])
 
     return asyncio.run(play())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_case_ends_as_its_file_says(case: Case, played: dict[str, Played]) -> None:
+def test_a_case_ends_as_its_file_says(case: Case, played: dict[str, Played | BaseException]) -> None:
     check(case, played[case.name])

@@ -26,10 +26,10 @@ AGENTS = {
 
 
 @pytest.fixture(scope="module")
-def played(settings: Settings) -> dict[str, Played]:
+def played(settings: Settings) -> dict[str, Played | BaseException]:
     """What every example gave; they share a worker."""
 
-    async def play() -> dict[str, Played]:
+    async def play() -> dict[str, Played | BaseException]:
         return await play_all(await connect(settings), settings, CASES)
 
     return asyncio.run(play())
@@ -42,13 +42,13 @@ def test_there_are_at_least_fifteen_examples_named_after_their_files() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_an_example_ends_as_its_file_says(case: Case, played: dict[str, Played]) -> None:
+def test_an_example_ends_as_its_file_says(case: Case, played: dict[str, Played | BaseException]) -> None:
     check(case, played[case.name])
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_every_stub_of_an_example_is_played(case: Case, played: dict[str, Played]) -> None:
-    assert sorted(case.data["stubs"].keys() - played[case.name].stubs.calls.keys()) == []
+def test_every_stub_of_an_example_is_played(case: Case, played: dict[str, Played | BaseException]) -> None:
+    assert sorted(case.data["stubs"].keys() - check(case, played[case.name]).stubs.calls.keys()) == []
 
 
 @pytest.mark.parametrize("path", definition_paths(), ids=lambda path: path.stem)

@@ -73,15 +73,15 @@ async def load_definition(request: LoadDefinitionInput) -> LoadDefinitionResult:
 
 
 @pytest.fixture(scope="module")
-def played(settings: Settings) -> Mapping[str, Played]:
-    async def play() -> dict[str, Played]:
+def played(settings: Settings) -> Mapping[str, Played | BaseException]:
+    async def play() -> dict[str, Played | BaseException]:
         return await play_all(await connect(settings), settings, PLAIN)
 
     return asyncio.run(play())
 
 
 @pytest.mark.parametrize("case", PLAIN, ids=lambda case: case.name)
-def test_an_example_ends_as_its_stub_file_says(case: Case, played: Mapping[str, Played]) -> None:
+def test_an_example_ends_as_its_stub_file_says(case: Case, played: Mapping[str, Played | BaseException]) -> None:
     check(case, played[case.name])
 
 
