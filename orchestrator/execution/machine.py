@@ -10,31 +10,23 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from pydantic_core import to_json
-
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.definition.models import (
     Approval,
-    Assign,
-    ChildWorkflow,
-    Fail,
-    Finish,
-    Transform,
-    Wait,
     WaitForSignal,
 )
 from orchestrator.execution import events as ev
+from orchestrator.execution.beginning import Beginnings
 from orchestrator.execution.blocks import Blocks
 from orchestrator.execution.children import Children
 from orchestrator.execution.clock import iso, parse_iso
-from orchestrator.execution.commands import Command, ScheduleActivity, StartTimer
+from orchestrator.execution.commands import Command, StartTimer
 from orchestrator.execution.ending import CLEANUP_TIMER, DEADLINE_TIMER, Ending
 from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.evaluation import expression_failure
-from orchestrator.execution.messages import ErrorInfo, StartExecution, StepCall
-from orchestrator.execution.paths import activity_id
-from orchestrator.execution.requests import OUTPUT_CHECK, build_request
+from orchestrator.execution.messages import ErrorInfo, StartExecution
+from orchestrator.execution.requests import OUTPUT_CHECK
 from orchestrator.execution.state import ROOT, ExecutionState, Outcome, ScopeState, StepRecord
 from orchestrator.execution.steps import StepEnds
 from orchestrator.execution.waiting import Waits
@@ -43,9 +35,6 @@ from orchestrator.expressions import ExpressionError
 YIELD_TIMER = "~yield"
 PAYLOAD_BYTES_PER_ACTIVATION = 2 * 1024 * 1024
 """Temporal refuses commands over 4 MB in one workflow task by failing it for ever: the machine yields before."""
-CLAIMED_BYTES = 128 * 1024
-"""What is larger is kept outside the history and counts no more than this."""
-_WAITS = (Wait, WaitForSignal, Approval)
 _BEGINNING = ("running", "cleaning")
 """Phases in which steps begin."""
 
@@ -89,6 +78,7 @@ class Machine:
         self._waits = Waits(self._engine, self._ends)
         self._children = Children(self._engine, self._ends)
         self._ending = Ending(self._engine)
+        self._beginnings = Beginnings(self._engine, self._ends, self._blocks, self._waits, self._children, self._ending)
         self._yielding = False
         self.draining = False
         """Set by the driver: nothing new begins, so that what is in flight comes to its end."""
@@ -338,7 +328,7 @@ class Machine:
 
     def _begin(self, place: Place) -> None:
         place.run.queued.discard(place.step.step_id)
-        self._guarded(place, lambda: self._begin_step(place))
+        self._guarded(place, lambda: self._beginnings.begin(place))
 
     def _guarded(self, place: Place | None, act: Callable[[], None]) -> None:
         """Run a part of a step; what goes wrong in it fails the step, never the workflow task."""
@@ -353,100 +343,6 @@ class Machine:
                 return
             found = ErrorInfo(type=error.code, message=error.message, step=place.path, details=error.details)
             self._ends.fail(place, found, again=False)
-
-    def _begin_step(self, place: Place) -> None:
-        step, record, evaluator = place.step, place.record, self._engine.evaluator
-        if record.started_at is None and not evaluator.condition(step.when, place.run.state):
-            self._engine.settle(place, "skipped")
-            return
-        record.state = "running"
-        record.started_at = record.started_at or iso(self._engine.now)
-        record.error = None
-        fields = {name: evaluator.render(field, place.run.state) for name, field in step.inputs.items()}
-        if step.is_block:
-            self._begin_block(place, fields)
-        else:
-            self._begin_leaf(place, fields)
-
-    def _begin_block(self, place: Place, fields: dict[str, Any]) -> None:
-        own = place.step.model.timeouts
-        if own is not None and own.schedule_to_close_seconds and f"{place.path}~block" not in self.state.timers:
-            self._engine.start_timer(
-                "block", place, own.schedule_to_close_seconds, f"{place.step.model.label}: time-out"
-            )
-        self._blocks.begin(place, fields)
-
-    def _begin_leaf(self, place: Place, fields: dict[str, Any]) -> None:
-        model = place.step.model
-        if isinstance(model, Transform):
-            self._ends.complete(place, fields.get("value"))
-        elif isinstance(model, Assign):
-            self._ends.assign(place, fields["values"])
-            self._ends.complete(place, fields["values"])
-        elif isinstance(model, Fail):
-            details = fields.get("details", {})
-            shown = details if isinstance(details, dict) else {"value": details}
-            message = str(fields.get("message", model.message))
-            self._ends.fail(place, ErrorInfo(type=model.error_type, message=message, step=place.path, details=shown))
-        elif isinstance(model, Finish):
-            self._finish(place, fields.get("value"))
-        elif isinstance(model, ChildWorkflow):
-            self._children.begin(place, model, fields)
-        elif isinstance(model, _WAITS):
-            self._waits.begin(place, fields)
-        else:
-            self._schedule(place, fields)
-
-    def _finish(self, place: Place, value: Any) -> None:
-        """End the execution before the end of this step can make its scope conclude."""
-        if self.state.phase == "cleaning":
-            # The outcome is decided: cleanup never changes it, and must not wait for an end that has come already.
-            self._ends.complete(place, value)
-            return
-        if place.step.output is not None:
-            value = self._engine.evaluator.render(place.step.output, place.run.state, result=value)
-        place.record.output = value
-        self._engine.settle_only(place, "completed")
-        self._ending.finish(value)
-
-    def _schedule(self, place: Place, fields: dict[str, Any]) -> None:
-        step, scope = place.step, place.run.state
-        dependencies = {name: scope.steps[name].output for name in step.listed}
-        request = build_request(step, self._call(place), fields, self.state.input, dependencies)
-        tries = scope.tries + place.record.retried
-        identifier = activity_id(place.path, f"#{tries}" if tries else "")
-        place.record.activity_id = identifier
-        self._engine.in_flight[identifier] = (place.run.scope_id, step.step_id)
-        self._engine.payload_bytes += min(len(to_json(request.arguments)), CLAIMED_BYTES)
-        self._engine.commands.append(
-            ScheduleActivity(
-                activity_id=identifier,
-                activity=request.activity,
-                arguments=request.arguments,
-                result_type=request.result_type,
-                retry=step.retry,
-                timeouts=step.timeouts,
-                summary=step.model.label,
-                task_queue=step.task_queue,
-                priority=step.model.priority,
-                heartbeat=step.model.timeouts.heartbeat_seconds if step.model.timeouts else None,
-            )
-        )
-
-    def _call(self, place: Place) -> StepCall:
-        step, root = place.step, self.state.lineage.root or self.state.execution_id
-        epoch = place.run.state.epoch + place.record.epoch
-        key = place.path if root == self.state.execution_id else f"{self.state.execution_id}/{place.path}"
-        return StepCall(
-            execution_id=self.state.execution_id,
-            workflow_id=self.state.workflow_id,
-            workflow_version=self.state.workflow_version,
-            path=place.path,
-            step_id=step.step_id,
-            idempotency_key=f"{root}/{key}#{epoch}" if epoch else f"{root}/{key}",
-            max_attempts=step.retry.max_attempts,
-            non_retryable_errors=list(step.retry.non_retryable),
-        )
 
     # --- scopes ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,158 @@
+"""How steps begin: what each type does once its join is met."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import to_json
+
+from orchestrator.definition.models import (
+    Approval,
+    Assign,
+    ChildWorkflow,
+    Fail,
+    Finish,
+    Transform,
+    Wait,
+    WaitForSignal,
+)
+from orchestrator.execution.blocks import Blocks
+from orchestrator.execution.children import Children
+from orchestrator.execution.clock import iso
+from orchestrator.execution.commands import ScheduleActivity
+from orchestrator.execution.ending import Ending
+from orchestrator.execution.engine import Engine, Place
+from orchestrator.execution.messages import ErrorInfo, StepCall
+from orchestrator.execution.paths import activity_id
+from orchestrator.execution.requests import build_request
+from orchestrator.execution.steps import StepEnds
+from orchestrator.execution.waiting import Waits
+
+CLAIMED_BYTES = 128 * 1024
+"""What is larger is kept outside the history and counts no more than this."""
+_WAITS = (Wait, WaitForSignal, Approval)
+
+
+class Beginnings:
+    """Begins steps.
+
+    Args:
+        engine: the shared core.
+        ends: completes and fails steps.
+        blocks: begins steps that hold scopes.
+        waits: begins steps that wait.
+        children: begins child executions.
+        ending: ends the execution, for `finish`.
+    """
+
+    def __init__(
+        self, engine: Engine, ends: StepEnds, blocks: Blocks, waits: Waits, children: Children, ending: Ending
+    ) -> None:
+        self._engine = engine
+        self._ends = ends
+        self._blocks = blocks
+        self._waits = waits
+        self._children = children
+        self._ending = ending
+
+    def begin(self, place: Place) -> None:
+        """Begin a step whose join is met: its condition, its inputs, then what its type does.
+
+        Raises:
+            ExpressionError: `when` or an input failed.
+            OrchestratorError: a field came out wrong.
+        """
+        step, record, evaluator = place.step, place.record, self._engine.evaluator
+        if record.started_at is None and not evaluator.condition(step.when, place.run.state):
+            self._engine.settle(place, "skipped")
+            return
+        record.state = "running"
+        record.started_at = record.started_at or iso(self._engine.now)
+        record.error = None
+        fields = {name: evaluator.render(field, place.run.state) for name, field in step.inputs.items()}
+        if step.is_block:
+            self._begin_block(place, fields)
+        else:
+            self._begin_leaf(place, fields)
+
+    def _begin_block(self, place: Place, fields: dict[str, Any]) -> None:
+        own = place.step.model.timeouts
+        if own is not None and own.schedule_to_close_seconds and f"{place.path}~block" not in self._engine.state.timers:
+            self._engine.start_timer(
+                "block", place, own.schedule_to_close_seconds, f"{place.step.model.label}: time-out"
+            )
+        self._blocks.begin(place, fields)
+
+    def _begin_leaf(self, place: Place, fields: dict[str, Any]) -> None:
+        model = place.step.model
+        if isinstance(model, Transform):
+            self._ends.complete(place, fields.get("value"))
+        elif isinstance(model, Assign):
+            self._ends.assign(place, fields["values"])
+            self._ends.complete(place, fields["values"])
+        elif isinstance(model, Fail):
+            details = fields.get("details", {})
+            shown = details if isinstance(details, dict) else {"value": details}
+            message = str(fields.get("message", model.message))
+            self._ends.fail(place, ErrorInfo(type=model.error_type, message=message, step=place.path, details=shown))
+        elif isinstance(model, Finish):
+            self._finish(place, fields.get("value"))
+        elif isinstance(model, ChildWorkflow):
+            self._children.begin(place, model, fields)
+        elif isinstance(model, _WAITS):
+            self._waits.begin(place, fields)
+        else:
+            self._schedule(place, fields)
+
+    def _finish(self, place: Place, value: Any) -> None:
+        """End the execution before the end of this step can make its scope conclude."""
+        if self._engine.state.phase == "cleaning":
+            # The outcome is decided: cleanup never changes it, and must not wait for an end that has come already.
+            self._ends.complete(place, value)
+            return
+        if place.step.output is not None:
+            value = self._engine.evaluator.render(place.step.output, place.run.state, result=value)
+        place.record.output = value
+        self._engine.settle_only(place, "completed")
+        self._ending.finish(value)
+
+    def _schedule(self, place: Place, fields: dict[str, Any]) -> None:
+        step, scope = place.step, place.run.state
+        dependencies = {name: scope.steps[name].output for name in step.listed}
+        request = build_request(step, self._call(place), fields, self._engine.state.input, dependencies)
+        tries = scope.tries + place.record.retried
+        identifier = activity_id(place.path, f"#{tries}" if tries else "")
+        place.record.activity_id = identifier
+        self._engine.in_flight[identifier] = (place.run.scope_id, step.step_id)
+        self._engine.payload_bytes += min(len(to_json(request.arguments)), CLAIMED_BYTES)
+        self._engine.commands.append(
+            ScheduleActivity(
+                activity_id=identifier,
+                activity=request.activity,
+                arguments=request.arguments,
+                result_type=request.result_type,
+                retry=step.retry,
+                timeouts=step.timeouts,
+                summary=step.model.label,
+                task_queue=step.task_queue,
+                priority=step.model.priority,
+                heartbeat=step.model.timeouts.heartbeat_seconds if step.model.timeouts else None,
+            )
+        )
+
+    def _call(self, place: Place) -> StepCall:
+        step, root = place.step, self._engine.state.lineage.root or self._engine.state.execution_id
+        epoch = place.run.state.epoch + place.record.epoch
+        key = (
+            place.path if root == self._engine.state.execution_id else f"{self._engine.state.execution_id}/{place.path}"
+        )
+        return StepCall(
+            execution_id=self._engine.state.execution_id,
+            workflow_id=self._engine.state.workflow_id,
+            workflow_version=self._engine.state.workflow_version,
+            path=place.path,
+            step_id=step.step_id,
+            idempotency_key=f"{root}/{key}#{epoch}" if epoch else f"{root}/{key}",
+            max_attempts=step.retry.max_attempts,
+            non_retryable_errors=list(step.retry.non_retryable),
+        )
