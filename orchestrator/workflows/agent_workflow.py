@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.execution import events as ev
@@ -283,6 +283,8 @@ class AgentWorkflow:
                 summary=summary_text(f"load definition {start.workflow_id}"),
             )
         except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
             info = error_info(error.cause, "~definition")
             raise ApplicationError(info.message, type=info.type, non_retryable=True) from error
         return loaded

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from temporalio.client import Client
+import asyncio
+import uuid
+from datetime import timedelta
 
+import pytest
+from temporalio import activity
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError, CancelledError
+
+from orchestrator.execution.messages import LoadDefinitionInput, LoadDefinitionResult, StartExecution
 from orchestrator.settings import Settings
 from tests.support.executions import states, worker_with
 from tests.support.stubs import Stubs
@@ -66,3 +74,27 @@ async def test_odd_signals_are_dropped_and_the_execution_goes_on(temporal_client
             await handle.signal("resume", argument)
         view = await handle.result()
     assert states(view) == {"w": "completed"}
+
+
+async def test_a_cancel_while_the_definition_loads_closes_as_cancelled(
+    temporal_client: Client, settings: Settings
+) -> None:
+    loading = asyncio.Event()
+
+    @activity.defn(name="load_definition")
+    async def load_definition(request: LoadDefinitionInput) -> LoadDefinitionResult:
+        loading.set()
+        raise ApplicationError("the store is away", next_retry_delay=timedelta(minutes=5))
+
+    async with worker_with(temporal_client, settings, [load_definition, *Stubs().all()]) as runner:
+        handle = await temporal_client.start_workflow(
+            "AgentWorkflow",
+            StartExecution(workflow_id="w"),
+            id=f"loading-{uuid.uuid4().hex}",
+            task_queue=runner.settings.temporal_task_queue,
+        )
+        await asyncio.wait_for(loading.wait(), 20)
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError) as caught:
+            await asyncio.wait_for(handle.result(), 20)
+    assert isinstance(caught.value.cause, CancelledError)
