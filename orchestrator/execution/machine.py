@@ -292,6 +292,10 @@ class Machine:
     def _resume(self, holder: str) -> None:
         if self.state.holds.pop(holder, None) is None or self.state.holds:
             return
+        self._released()
+
+    def _released(self) -> None:
+        """Go on after the last hold went: judge what fired meanwhile."""
         self._children.pass_on("resume")
         fired, self.state.fired = self.state.fired, []
         for timer_id in fired:
@@ -300,12 +304,13 @@ class Machine:
         self._ending.resumed()
 
     def _cancel(self, reason: str) -> None:
-        if self.state.holds:
-            # Cancelling is the later decision, and cleaning up is part of it.
-            self.state.holds.clear()
-            self._children.pass_on("resume")
+        # Cancelling is the later decision, and cleaning up is part of it.
+        held = bool(self.state.holds)
+        self.state.holds.clear()
         message = f"the execution was cancelled: {reason}" if reason else "the execution was cancelled"
         self._ending.end("cancelled", ErrorInfo(type="cancelled", message=message))
+        if held:
+            self._released()
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
