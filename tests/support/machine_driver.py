@@ -121,6 +121,7 @@ class MachineDriver:
         self._ends: dict[str, int] = {}
         self._plays: dict[str, Play] = {}
         self._tries: dict[str, int] = {}
+        self._detached: set[str] = set()
         self._events = 0
         for seconds, event in self.messages:
             self._later(seconds, event)
@@ -192,7 +193,11 @@ class MachineDriver:
             return
         assert armed == known, (armed, known)
         carried = {item.timer_id for item in self.machine.resume_timers(self.now) if isinstance(item, cm.StartTimer)}
-        assert carried - {"~cleanup"} == (set(self.timers) | known) - {"~yield", "~cleanup"}
+        assert {timer_id for timer_id in carried if not timer_id.startswith("~")} == known
+        if self.state.phase == "running":
+            assert ("~deadline" in carried) == ("~deadline" in self.timers)
+        if self.state.phase == "cleaning" and not self.state.holds:
+            assert ("~cleanup" in carried) == ("~cleanup" in self.timers)
         for timer_id in known:
             due = next(due for due, number, _ in self._due if number == self.timers[timer_id])
             assert abs((due - parse_iso(self.state.timers[timer_id].due_at)).total_seconds()) < 0.01
@@ -209,6 +214,8 @@ class MachineDriver:
             self.timers.pop(event.timer_id, None)
         elif isinstance(event, ev.ActivityCompleted | ev.ActivityFailed):
             self.in_flight.pop(event.activity_id, None)
+        elif isinstance(event, ev.ChildStarted) and event.child_id in self._detached:
+            self.in_flight.pop(event.child_id)
         elif isinstance(event, ev.ChildCompleted | ev.ChildFailed):
             self.in_flight.pop(event.child_id, None)
 
@@ -249,12 +256,13 @@ class MachineDriver:
         assert command.child_id not in self.in_flight
         path = next(place for place, record in self._records() if record.child_id == command.child_id)
         self._begun(command.child_id, path, command.child_id)
-        self._later(0.0, ev.ChildStarted(command.child_id))
+        started = self._later(0.0, ev.ChildStarted(command.child_id))
+        play = self._plays[command.child_id]
         if command.awaited:
-            play = self._plays[command.child_id]
             self._ends[command.child_id] = self._later(play.seconds, _child_ended(command.child_id, play))
         else:
-            del self.in_flight[command.child_id]
+            self._ends[command.child_id] = started
+            self._detached.add(command.child_id)
 
     def _begun(self, identifier: str, path: str, key: str) -> None:
         self.order.append(path)

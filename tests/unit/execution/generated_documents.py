@@ -12,6 +12,7 @@ from tests.support.machine_driver import Play
 
 ERRORS = ("boom", "bang")
 _LEAVES = ("agent_task",) * 6 + ("transform", "assign", "wait", "fail", "finish")
+_WAITS = ("wait_for_signal", "approval", "workflow") * 2
 _BLOCKS = ("switch", "parallel", "foreach", "loop")
 _DEEPEST = 3
 
@@ -19,9 +20,11 @@ _DEEPEST = 3
 class _Writer:
     """Writes one document."""
 
-    def __init__(self, draw: Callable[[Any], Any], *, blocks: bool) -> None:
+    def __init__(self, draw: Callable[[Any], Any], *, blocks: bool, people: bool = False) -> None:
         self._draw = draw
         self._blocks = blocks
+        self._leaves = (*_LEAVES, *_WAITS) if people else _LEAVES
+        self._people = people
         self._ids = 0
 
     def pick(self, *values: Any) -> Any:
@@ -68,7 +71,7 @@ class _Writer:
         if self.chance(25):
             step["when"] = self._condition(readable, names)
         block = self._blocks and depth < _DEEPEST and self.chance(45)
-        kind = self.pick(*_BLOCKS) if block else self.pick(*_LEAVES)
+        kind = self.pick(*_BLOCKS) if block else self.pick(*self._leaves)
         if handler and kind == "finish":
             kind = "agent_task"
         step["step_type"] = kind
@@ -110,7 +113,8 @@ class _Writer:
         errors = {"errors": [self.pick("*", *ERRORS)]}
         if self.chance(30):
             return errors | {"steps": self.scope(2, max(depth + 1, _DEEPEST - 1), readable, names, handler=True)}
-        action: dict[str, Any] = self.pick({"continue": True}, {"output": 77})
+        park: tuple[Any, ...] = ({"park": True},) if self._people else ()
+        action: dict[str, Any] = self.pick({"continue": True}, {"output": 77}, *park)
         return errors | action
 
     # --- leaves ---------------------------------------------------------------------------------------------------
@@ -134,6 +138,29 @@ class _Writer:
 
     def _finish(self, step: dict[str, Any], depth: int, reads: list[str], names: list[str], handler: bool) -> None:
         step["value"] = self._value(reads, names)
+
+    # --- people and children --------------------------------------------------------------------------------------
+
+    def _wait_for_signal(
+        self, step: dict[str, Any], depth: int, reads: list[str], names: list[str], handler: bool
+    ) -> None:
+        step["signal"] = self.pick("s", "t")
+        if self.chance(50):
+            step["timeout_seconds"] = self.pick(4, 15)
+        if self.chance(40):
+            step["schema"] = {"type": "integer"}
+        if self.chance(40):
+            step["accept_when"] = self.pick("result != 'no'", "result > 1")
+
+    def _approval(self, step: dict[str, Any], depth: int, reads: list[str], names: list[str], handler: bool) -> None:
+        step |= {"title": "t", "quorum": self.pick(1, 2), "on_reject": self.pick("fail", "continue")}
+        if self.chance(60):
+            step |= {"timeout_seconds": self.pick(4, 15), "on_timeout": self.pick("fail", "approve", "reject")}
+        if self.chance(30):
+            step["remind_every_seconds"] = 3
+
+    def _workflow(self, step: dict[str, Any], depth: int, reads: list[str], names: list[str], handler: bool) -> None:
+        step |= {"workflow_id": "other", "wait": self.pick(True, False)}
 
     # --- blocks ---------------------------------------------------------------------------------------------------
 
@@ -181,6 +208,25 @@ def documents(draw: Any, *, blocks: bool) -> dict[str, Any]:
         document["on_failure"] = {"steps": [_last("after_failure")]}
     if writer.chance(20):
         document["on_cancel"] = {"steps": [_last("after_cancel")]}
+    return document
+
+
+@st.composite
+def everything(draw: Any) -> dict[str, Any]:
+    """Return a definition that also waits for people, parks, starts children and has little time and room."""
+    writer = _Writer(draw, blocks=True, people=True)
+    document: dict[str, Any] = {
+        "steps": writer.scope(5, 1, [], []),
+        "timeouts": {"execution_seconds": 200, "cleanup_seconds": writer.pick(50, 3)},
+        "limits": {"max_parallel_steps": writer.pick(500, 2, 1)},
+        "on_failure": {"steps": [_last("after_failure")]},
+        "on_cancel": {"steps": [_last("after_cancel")]},
+    }
+    if writer.chance(30):
+        document["output_schema"] = writer.pick(True, {"type": "null"})
+    for step in document["steps"]:
+        if step["step_type"] in _BLOCKS and writer.chance(20):
+            step["timeouts"] = {"schedule_to_close_seconds": 20}
     return document
 
 

@@ -8,7 +8,8 @@ from orchestrator.execution import events as ev
 from tests.support.machine_driver import MachineDriver, Play
 from tests.unit.execution.steps import BOOM, Json, agent, document, foreach, switch, value, wait
 
-PAUSE, RESUME = ev.PauseRequested("operator"), ev.ResumeRequested("operator")
+PAUSE: ev.Event = ev.PauseRequested("operator")
+RESUME: ev.Event = ev.ResumeRequested("operator")
 
 
 def hear(step_id: str, **fields: object) -> Json:
@@ -78,6 +79,16 @@ def test_a_cleanup_held_by_a_pause_gets_its_time_after_the_resume() -> None:
     driver = MachineDriver(document(*steps, timeouts={"cleanup_seconds": 10}), {"bad": [BOOM]}, messages=messages).run()
     assert driver.began[-1] == ("undo", 500.0)
     assert driver.error_type() == "boom"
+
+
+def test_a_cancel_during_a_paused_cleanup_judges_what_fired_meanwhile() -> None:
+    steps = [agent("bad")]
+    messages = [(1.5, PAUSE), (300.0, ev.CancelRequested())]
+    failing = document(*steps, on_failure=[wait("w", 5)], timeouts={"cleanup_seconds": 100})
+    driver = MachineDriver(failing, {"bad": [BOOM]}, messages=messages).run()
+    assert driver.state.outcome == "failed"
+    assert driver.all_states()["w"] == "completed"
+    assert driver.elapsed == 300.0
 
 
 def test_an_execution_may_be_paused_from_its_start() -> None:
