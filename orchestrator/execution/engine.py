@@ -75,8 +75,9 @@ class Engine:
         """Activities and awaited children, by id: (scope id, step id)."""
         self.ready: deque[tuple[str, str]] = deque(state.ready)
         self.listener: ScopeListener
+        retained = frozenset(state.retained)
         for scope in state.scopes.values():
-            if scope.scope_id not in state.retained:
+            if scope.scope_id not in retained:
                 self._restore(scope)
 
     def _restore(self, scope: ScopeState) -> None:
@@ -191,14 +192,16 @@ class Engine:
         self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        retained = self.state.retained
-        if len(retained) <= RETAINED_SCOPES:
+        state = self.state
+        # Looking at each end for what compensations need would cost the square of the items.
+        if len(state.retained) <= RETAINED_SCOPES + 4 * len(state.compensations):
             return
         needed = self._seen()
-        for scope_id in retained[: len(retained) - RETAINED_SCOPES]:
+        old, latest = state.retained[:-RETAINED_SCOPES], state.retained[-RETAINED_SCOPES:]
+        for scope_id in old:
             if scope_id not in needed:
-                retained.remove(scope_id)
-                del self.state.scopes[scope_id]
+                del state.scopes[scope_id]
+        state.retained = [scope_id for scope_id in old if scope_id in needed] + latest
 
     def _seen(self) -> set[str]:
         """Return the closed scopes that compensations will see, with those around them."""
