@@ -10,6 +10,7 @@ from orchestrator.definition.models import Approval, Wait, WaitForSignal
 from orchestrator.execution import events as ev
 from orchestrator.execution.clock import iso
 from orchestrator.execution.engine import Engine, Place
+from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.requests import schema_check
 from orchestrator.execution.steps import StepEnds
@@ -152,10 +153,10 @@ class Waits:
 
     def _begin_approval(self, place: Place, model: Approval, fields: dict[str, Any]) -> None:
         place.record.awaits = "approval"
-        approvers = fields.get("approvers")
+        approvers = _approvers(place.path, model, fields)
         place.record.cursor = {
             "title": str(fields.get("title", model.title)),
-            "approvers": approvers if isinstance(approvers, list) else [approvers] if approvers is not None else None,
+            "approvers": approvers,
             "approvals": [],
             "reminders": 0,
         }
@@ -214,6 +215,24 @@ class Waits:
         cursor["reminders"] += 1
         if model.remind_every_seconds is not None:
             self._engine.start_timer("remind", place, model.remind_every_seconds, f"{model.label}: reminder")
+
+
+def _approvers(path: str, model: Approval, fields: dict[str, Any]) -> list[str] | None:
+    """Return who may decide; None for anybody.
+
+    Raises:
+        StepFailure: the field came out as something that names nobody, or fewer people than have to agree.
+    """
+    if model.approvers is None:
+        return None
+    given = fields["approvers"]
+    names = given if isinstance(given, list) else [given]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise StepFailure(f"step '{path}': 'approvers' is {given!r}, which names nobody", code="invalid-step-input")
+    if len(set(names)) < model.quorum:
+        message = f"step '{path}': {len(set(names))} approvers can never give a quorum of {model.quorum}"
+        raise StepFailure(message, code="invalid-step-input")
+    return names
 
 
 def _order(path: str) -> list[tuple[int, str]]:
