@@ -9,94 +9,27 @@ are whole microseconds. Where the page leaves open what comes first at one and t
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.machine_driver import Play
-
-NEVER = 1 << 62
-SECOND = 1_000_000
-_READ = re.compile(r"steps\.(\w+)\.(output|status)( \?\?)?")
-
-
-class Ambiguous(Exception):
-    """Two things happen at the same moment and the page does not order them."""
-
-
-class Broken(Exception):
-    """An expression fails."""
-
-
-@dataclass(frozen=True)
-class Error:
-    """What went wrong and who carried it."""
-
-    type: str
-    step: str | None
-    via: str | None = None
-
-
-@dataclass
-class Trace:
-    """What happened inside: beginnings of activities, final states, assignments, what can be undone."""
-
-    starts: list[tuple[int, str]] = field(default_factory=list)
-    states: dict[str, str] = field(default_factory=dict)
-    assigns: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    undo: list[tuple[int, dict[str, Any], str, Env]] = field(default_factory=list)
-
-    def add(self, other: Trace, *, assigns: bool = True) -> None:
-        """Take in what happened elsewhere."""
-        self.starts += other.starts
-        self.states |= other.states
-        self.undo += other.undo
-        if assigns:
-            self.assigns += other.assigns
-
-
-@dataclass
-class Fate:
-    """How a step, or a scope, ends. `finish` is the moment at which a `finish` inside ends the execution."""
-
-    state: str
-    begin: int
-    end: int
-    output: Any = None
-    error: Error | None = None
-    tolerated: bool = False
-    trace: Trace = field(default_factory=Trace)
-    finish: int | None = None
-    value: Any = None
-    errors: Any = None
-
-    @property
-    def strikes(self) -> int:
-        """The first moment at which it matters to what is around it."""
-        return self.end if self.finish is None else self.finish
-
-
-@dataclass(frozen=True)
-class Env:
-    """What expressions see: outer steps' fates, and names."""
-
-    steps: Mapping[str, Fate] = field(default_factory=dict)
-    names: Mapping[str, Any] = field(default_factory=dict)
-
-    def inside(self, steps: Mapping[str, Fate], **names: Any) -> Env:
-        """Return what stands inside sees."""
-        return Env({**self.steps, **steps}, {**self.names, **names})
-
-
-def reads(value: Any) -> dict[str, bool]:
-    """Return the steps that a part of a definition names; True where a read is strict."""
-    found: dict[str, bool] = {}
-    for name, what, lenient in _READ.findall(json.dumps(value)):
-        found[name] = found.get(name, False) or (what == "output" and not lenient)
-    return found
+from tests.unit.execution.reference_parts import (
+    BLOCKS,
+    NEVER,
+    SECOND,
+    Ambiguous,
+    Broken,
+    Env,
+    Error,
+    Fate,
+    Group,
+    Trace,
+    holds,
+    reads,
+    value_of,
+)
 
 
 class Reference:
@@ -172,7 +105,7 @@ class Reference:
                     raise Ambiguous
                 views[name] = env.inside(view())
                 fate = self.step(by_id[name], prefix, views[name], now, NEVER)
-                if by_id[name]["step_type"] in _BLOCKS or fate.strikes > now:
+                if by_id[name]["step_type"] in BLOCKS or fate.strikes > now:
                     running[name] = fate
                     continue
                 done[name] = fate
@@ -276,7 +209,7 @@ class Reference:
 
     def _tried(self, step: dict[str, Any], path: str, env: Env, begin: int, cancel_at: int) -> Fate:
         """Run a step's action; a block's `retry` runs it again."""
-        policy = step.get("retry", {}) if step["step_type"] in _BLOCKS else {}
+        policy = step.get("retry", {}) if step["step_type"] in BLOCKS else {}
         trace, now = Trace(), begin
         for attempt in range(1, policy.get("max_attempts", 1) + 1):
             fate = self._action(step, path, env, now, cancel_at)
@@ -482,56 +415,6 @@ class Reference:
         outputs = {name: fate.output for name, fate in done.items()}
         errors = {name: fate.error.type for name, fate in failed.items() if fate.error is not None}
         return Group(Fate("completed", begin, now, trace=trace), outputs, errors, verdict=True)
-
-
-@dataclass
-class Group:
-    """How branches or items ended."""
-
-    fate: Fate
-    outputs: dict[str, Any] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    verdict: bool | None = None
-
-
-_BLOCKS = ("switch", "parallel", "foreach", "loop")
-
-
-def holds(condition: Any, env: Env) -> bool:
-    """Judge a condition of the generated kinds."""
-    if isinstance(condition, bool):
-        return condition
-    if match := re.fullmatch(r"steps\.(\w+)\.status == '(\w+)'", condition):
-        return env.steps[match[1]].state == match[2]
-    if match := re.fullmatch(r"\(steps\.(\w+)\.output \?\? 0\) > (\d+)", condition):
-        found = env.steps[match[1]].output
-        return _above(0 if found is None else found, int(match[2]))
-    if match := re.fullmatch(r"steps\.(\w+)\.output > (\d+)", condition):
-        return _above(env.steps[match[1]].output, int(match[2]))
-    if match := re.fullmatch(r"(item|loop\.iteration) (<|>=) (\d+)", condition):
-        found = env.names["item" if match[1] == "item" else "iteration"]
-        return bool(found < int(match[3]) if match[2] == "<" else found >= int(match[3]))
-    raise Broken
-
-
-def value_of(template: Any, env: Env) -> Any:
-    """Render a template of the generated kinds."""
-    if isinstance(template, dict):
-        return {key: value_of(value, env) for key, value in template.items()}
-    if not isinstance(template, str) or "{{" not in template:
-        return template
-    if match := re.fullmatch(r"\{\{ steps\.(\w+)\.(output|status)( \?\? null)? \}\}", template):
-        fate = env.steps[match[1]]
-        return fate.output if match[2] == "output" else fate.state
-    if match := re.fullmatch(r"\{\{ (?:loop\.)?(\w+) \}\}", template):
-        return env.names[match[1]]
-    raise Broken
-
-
-def _above(found: Any, bound: int) -> bool:
-    if isinstance(found, bool) or not isinstance(found, int):
-        raise Broken
-    return found > bound
 
 
 def _ends_scope(fate: Fate) -> bool:

@@ -12,7 +12,8 @@ from orchestrator.execution import events as ev
 from orchestrator.execution.messages import ErrorInfo
 from tests.support.machine_driver import BEGIN, MachineDriver
 from tests.unit.execution.generated_documents import documents, script_of
-from tests.unit.execution.reference_model import NEVER, SECOND, Ambiguous, Error, Reference
+from tests.unit.execution.reference_model import Reference
+from tests.unit.execution.reference_parts import NEVER, SECOND, Ambiguous, Error
 
 RELAXED = settings(
     max_examples=150,

@@ -187,6 +187,22 @@ def test_only_approvers_decide() -> None:
     assert driver.state.output["q"]["by"] == "ann"
 
 
+@pytest.mark.parametrize(
+    "approvers", ["{{ null }}", "{{ [] }}", "{{ {a: 1} }}", "{{ ['ann', 1] }}", "{{ ['ann', 'ann'] }}"]
+)
+def test_an_approval_that_nobody_or_anybody_could_decide_fails(approvers: str) -> None:
+    driver = MachineDriver(document(ask("q", approvers=approvers, quorum=2))).run()
+    assert driver.error_type() == "invalid-step-input"
+
+
+def test_one_approver_may_be_given_by_a_template() -> None:
+    messages = [(1.0, ev.ApprovalGiven("q", "approved", "eve")), (2.0, ev.ApprovalGiven("q", "approved", "ann"))]
+    driver = MachineDriver(
+        document(ask("q", approvers="{{ input.who }}")), input={"who": "ann"}, messages=messages
+    ).run()
+    assert driver.elapsed == 2.0
+
+
 def test_reminders_end_with_the_decision() -> None:
     messages = [(10.0, ev.ApprovalGiven("q", "approved", "ann"))]
     driver = MachineDriver(document(ask("q", remind_every_seconds=3), wait("w", 20)), messages=messages).run()
