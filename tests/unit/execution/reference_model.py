@@ -144,6 +144,7 @@ class Reference:
                 return _closed("completed", begin, end, None, done, by_id, prefix, trace)
             name = min(running, key=lambda item: (running[item].strikes, list(by_id).index(item)))
             moment = running[name].strikes
+            refuse_ties(running, moment)
             if cancel_at <= moment:
                 if cancel_at == moment:
                     raise Ambiguous
@@ -386,6 +387,7 @@ class Reference:
                 break
             name = min(running, key=lambda item: (running[item].strikes, list(units).index(item)))
             moment = running[name].strikes
+            refuse_ties(running, moment)
             if cancel_at <= moment:
                 if cancel_at == moment:
                     raise Ambiguous
@@ -415,6 +417,13 @@ class Reference:
         outputs = {name: fate.output for name, fate in done.items()}
         errors = {name: fate.error.type for name, fate in failed.items() if fate.error is not None}
         return Group(Fate("completed", begin, now, trace=trace), outputs, errors, verdict=True)
+
+
+def refuse_ties(running: Mapping[str, Fate], moment: int) -> None:
+    """Give up where several end at one moment and one of them ends more than itself."""
+    tied = [fate for fate in running.values() if fate.strikes == moment]
+    if len(tied) > 1 and any(fate.error is not None or fate.finish is not None for fate in tied):
+        raise Ambiguous
 
 
 def _ends_scope(fate: Fate) -> bool:

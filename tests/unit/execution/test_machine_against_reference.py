@@ -16,7 +16,8 @@ from tests.unit.execution.reference_model import Reference
 from tests.unit.execution.reference_parts import NEVER, SECOND, Ambiguous, Error
 
 RELAXED = settings(
-    max_examples=150,
+    max_examples=250,
+    derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
