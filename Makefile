@@ -43,7 +43,7 @@ lock: install ## Resolve the locks anew (ARGS=--upgrade takes newer versions)
 	@$(LOCK) $(ARGS) requirements/installer.in -o requirements/installer.lock
 	@$(LOCK) $(ARGS) pyproject.toml -o requirements/production.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra local requirements/local.in -o requirements/local.lock
-	@$(LOCK) $(ARGS) pyproject.toml --extra local --extra dev requirements/local.in -o requirements/dev.lock
+	@$(LOCK) $(ARGS) pyproject.toml --extra local --extra s3 --extra dev requirements/local.in -o requirements/dev.lock
 
 install: ## Install everything, for development
 	@scripts/install.sh dev
