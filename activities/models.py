@@ -13,7 +13,8 @@ from orchestrator.agents.base import AgentContext, BaseAgent
 from orchestrator.agents.factory import AgentFactory, PinnedRecord
 from orchestrator.agents.prompts import TaskContext, prompt_messages, sane
 from orchestrator.agents.providers import ModelProviders, ModelRequest
-from orchestrator.execution.messages import InvokeModelInput, InvokeModelResult, TokenUsage
+from orchestrator.execution.messages import TokenUsage
+from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.stores.breakers import CircuitBreakers
 
 LONGEST_CALL_SECONDS = 300.0

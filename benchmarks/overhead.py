@@ -39,10 +39,9 @@ from activities.step_activity import step_activity  # noqa: E402
 from orchestrator.client import connect, new_execution_id, start_execution  # noqa: E402
 from orchestrator.definition import validate_definition  # noqa: E402
 from orchestrator.execution.messages import (  # noqa: E402
-    InvokeModelInput,
-    InvokeModelResult,
     StartExecution,
 )
+from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult  # noqa: E402
 from orchestrator.settings import Settings  # noqa: E402
 from orchestrator.workflows.agent_workflow import AgentWorkflow  # noqa: E402
 from tests.support.servers import running_temporal  # noqa: E402

@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from activities.step_activity import step_activity  # noqa: E402
 from orchestrator.client import connect, disconnect  # noqa: E402
-from orchestrator.execution.messages import InvokeModelInput, InvokeModelResult  # noqa: E402
+from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult  # noqa: E402
 from orchestrator.settings import Settings  # noqa: E402
 from tests.support.executions import worker_with  # noqa: E402
 from tests.support.servers import running_redis, running_temporal  # noqa: E402

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from orchestrator.execution.messages_ledger import LedgerView
+
 WORKFLOW_TYPE = "AgentWorkflow"
 """Temporal's workflow type of every execution."""
 
@@ -34,6 +36,21 @@ class Lineage(BaseModel):
     attempt: int = 1
 
 
+class BudgetShare(BaseModel):
+    """What a child may spend of its parent's budget; None: no bound."""
+
+    tokens: int | None = None
+    cost_usd: float | None = None
+    model_calls: int | None = None
+    tool_calls: int | None = None
+
+
+class BudgetRaise(BudgetShare):
+    """By how much an operator raises an execution's budget."""
+
+    reason: str = ""
+
+
 class StartExecution(BaseModel):
     """The one argument of the `AgentWorkflow` workflow.
 
@@ -55,6 +72,8 @@ class StartExecution(BaseModel):
     """Id of the concurrency gate that gave it a place before it started; None: it asks for one itself."""
     deadline_at: str | None = None
     """When the parent's time ends, ISO 8601; an execution takes the smaller of its own and this."""
+    budget: BudgetShare | None = None
+    """What the parent lets it spend; its own limits apply too."""
     history_events: int | None = None
     """Continue as new from this many events (tests; None: the built-in bounds)."""
 
@@ -81,35 +100,12 @@ class StepResult(BaseModel):
     attempts: int = 1
 
 
-class InvokeModelInput(BaseModel):
-    """One task for one agent."""
-
-    call: StepCall
-    agent_type: str
-    task: str
-    parameters: Any = None
-    input: Any = None
-    """The execution's input."""
-    dependencies: dict[str, Any] = Field(default_factory=dict)
-    """Outputs of the steps named in `depends_on`, by step id."""
-    model: str | None = None
-    output_schema: dict[str, Any] | None = None
-
-
 class TokenUsage(BaseModel):
     """Tokens of one or more model calls, as the provider reported them."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     model_calls: int = 0
-
-
-class InvokeModelResult(StepResult):
-    """An agent's answer: text, or the JSON value that its task's schema asked for."""
-
-    usage: TokenUsage = Field(default_factory=TokenUsage)
-    agent_version: int | None = None
-    model: str | None = None
 
 
 class HttpRequestInput(BaseModel):
@@ -208,6 +204,18 @@ class StepView(BaseModel):
     error: ErrorInfo | None = None
 
 
+class OpenApproval(BaseModel):
+    """A decision that somebody is waited for."""
+
+    path: str
+    """What the decision names: a step's path, or `<path>:t<turn>.<n>` for an agent's tool call."""
+    title: str
+    approvers: list[str] | None = None
+    """Who may decide; None: anybody who is let in."""
+    tool: str | None = None
+    arguments: Any = None
+
+
 class ExecutionView(BaseModel):
     """The answer of the query `state`, and what a closed execution leaves: the envelope around its outcome."""
 
@@ -223,3 +231,7 @@ class ExecutionView(BaseModel):
     holds: dict[str, str] = Field(default_factory=dict)
     """Who paused it and why, by holder (`operator`, `parent`, `workflow`)."""
     lineage: Lineage = Field(default_factory=Lineage)
+    ledger: LedgerView | None = None
+    """None: nothing was spent."""
+    approvals: list[OpenApproval] = Field(default_factory=list)
+    """Decisions that people are waited for, tool calls of agents included."""

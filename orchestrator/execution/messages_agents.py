@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from orchestrator.execution.messages import ErrorInfo, StepCall, StepResult
+from orchestrator.execution.messages import ErrorInfo, StepCall, StepResult, TokenUsage
+from orchestrator.execution.messages_ledger import LedgerCall, Reservation
+
+
+class TranscriptPart(BaseModel):
+    """Messages that one turn added to the conversation: in the claim store, or here where there is none."""
+
+    claim: str | None = None
+    """SHA-256 under which the claim store has them."""
+    messages: list[dict[str, Any]] | None = None
 
 
 class ToolCallRequest(BaseModel):
@@ -22,6 +31,8 @@ class ToolCallRequest(BaseModel):
     workflow_id: str | None = None
     """Set for `workflow`: the tool is a child execution of this workflow."""
     version: int | None = None
+    timeout_seconds: float | None = None
+    """Start-to-close of one attempt; None: the built-in one."""
     error: str | None = None
     """Why the call is not made (no such tool, wrong arguments): told to the model instead of a result."""
 
@@ -33,6 +44,72 @@ class ToolOutcome(BaseModel):
     tool: str
     output: Any = None
     error: ErrorInfo | None = None
+
+
+class InvokeModelInput(BaseModel):
+    """One turn of one agent's task. The first brings what the prompt sees, later ones what happened since."""
+
+    call: StepCall
+    agent_type: str
+    task: str
+    parameters: Any = None
+    input: Any = None
+    """The execution's input."""
+    dependencies: dict[str, Any] = Field(default_factory=dict)
+    """Outputs of the steps named in `depends_on`, by step id."""
+    model: str | None = None
+    output_schema: dict[str, Any] | None = None
+    turn: int = 0
+    agent_version: int | None = None
+    """The record's version since the first turn."""
+    transcript: list[TranscriptPart] = Field(default_factory=list)
+    """The conversation so far; empty: it begins now."""
+    outcomes: list[ToolOutcome] = Field(default_factory=list)
+    """Results of the tool calls that the model asked for last."""
+    repair: list[dict[str, Any]] | None = None
+    """Why the last answer was refused; the model is asked to mend it."""
+    model_index: int = 0
+    """0: the agent's model; n: its n-th fallback."""
+    tools: list[str] | None = None
+    """The step's own choice among the record's tools."""
+    tools_sha256: str | None = None
+    session_id: str | None = None
+    reserved: Reservation | None = None
+    """What the call may spend at most; None: nobody counts."""
+
+
+class InvokeModelResult(StepResult):
+    """How a turn ended: with the final `output`, with `tool_calls`, or with an answer that is `invalid`."""
+
+    usage: TokenUsage = Field(default_factory=TokenUsage)
+    agent_version: int | None = None
+    model: str | None = None
+    tool_calls: list[ToolCallRequest] = Field(default_factory=list)
+    invalid: list[dict[str, Any]] | None = None
+    """Why the answer does not satisfy the schema."""
+    part: TranscriptPart | None = None
+    """What this turn added to the conversation."""
+    fallbacks: int = 0
+    """How many fallback models the agent has."""
+    max_turns: int | None = None
+    tools_sha256: str | None = None
+    approvers: list[str] | None = None
+    spent: list[LedgerCall] = Field(default_factory=list)
+    """Calls of this activity, failed attempts included."""
+    needs: Reservation | None = None
+    """No call was made: it might spend more than was reserved."""
+    next_needs: Reservation | None = None
+    """What the next turn should reserve."""
+    summarise: bool = False
+    """The session has grown over the size at which it is summarised."""
+
+
+class AgentReport(BaseModel):
+    """What a failed model activity tells beside its error."""
+
+    fallbacks: int = 0
+    agent_version: int | None = None
+    spent: list[LedgerCall] = Field(default_factory=list)
 
 
 class CallToolInput(BaseModel):

@@ -15,12 +15,11 @@ from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import (
     HttpRequestInput,
     HttpRequestResult,
-    InvokeModelInput,
-    InvokeModelResult,
     StepCall,
     StepResult,
     ValidateJsonInput,
 )
+from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.state import ExecutionState
 

@@ -23,7 +23,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.models import LONGEST_CALL_SECONDS, ModelActivities, attempt_seconds
 from orchestrator.agents import AgentContext, AgentFactory, BaseAgent, ModelProviders
 from orchestrator.embedded.ports import free_port
-from orchestrator.execution.messages import InvokeModelInput, InvokeModelResult, StepCall
+from orchestrator.execution.messages import StepCall
+from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.settings import Settings
 from tests.fakes import model_behaviours as does
 from tests.fakes.model_server import FakeModelServer

@@ -23,13 +23,12 @@ from orchestrator.execution.messages import (
     ExecutionView,
     HttpRequestInput,
     HttpRequestResult,
-    InvokeModelInput,
-    InvokeModelResult,
     LoadDefinitionInput,
     LoadDefinitionResult,
     StepResult,
     ValidateJsonInput,
 )
+from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore, StoredDefinition
 from tests.support.executions import outcome, states, worker_with

@@ -17,11 +17,10 @@ from orchestrator.execution.errors import CircuitOpen, StepFailure
 from orchestrator.execution.messages import (
     HttpRequestInput,
     HttpRequestResult,
-    InvokeModelInput,
-    InvokeModelResult,
     StepResult,
     ValidateJsonInput,
 )
+from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 
 
 class Stubs:
