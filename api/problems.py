@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
 from api.request_issues import request_issues
-from orchestrator.execution import errors
+from orchestrator.execution import errors, errors_tools
 from orchestrator.execution.errors import OrchestratorError, RequestError
 from orchestrator.expressions import ExpressionError
 
@@ -50,6 +50,14 @@ STATUS: Mapping[type[OrchestratorError], int] = {
     errors.VectorRejected: 502,
     errors.OutcomeUnknown: 500,
     errors.MissingSecret: 500,
+    errors_tools.ToolNotAllowed: 422,
+    errors_tools.ToolNotCallable: 422,
+    errors_tools.InvalidToolArguments: 422,
+    errors_tools.ToolFailed: 502,
+    errors_tools.ToolBadResult: 502,
+    errors_tools.ToolListChanged: 502,
+    errors_tools.McpUnavailable: 503,
+    errors_tools.McpBadResponse: 502,
 }
 """Class to status; the nearest class in an error's line of ancestors decides."""
 

@@ -16,7 +16,7 @@ from orchestrator.execution.errors import OrchestratorError
 
 def tree(kind: type[OrchestratorError]) -> Iterator[type[OrchestratorError]]:
     for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__.startswith(errors.__name__):
             yield child
             yield from tree(child)
 
