@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -78,10 +79,18 @@ class Settings(BaseSettings):
     worker_graceful_shutdown_seconds: float = 30.0
     worker_sandboxed: bool = False
 
-    claim_store: Literal["redis", "file", "none"] = "redis"
+    claim_store: Literal["redis", "file", "s3", "none"] = "redis"
     """Where values over the threshold are kept. All workers and APIs of one namespace share one store."""
     claim_store_path: Path | None = None
     """Folder of the `file` store, on a disk that every process sees: one machine only."""
+    claim_s3_bucket: str | None = None
+    """Bucket of the `s3` store. Credentials are found as every AWS client finds them, in the process's environment."""
+    claim_s3_prefix: str = "orchestrator"
+    """What the names of its objects begin with; values are under `<prefix>/claims/`."""
+    claim_s3_endpoint_url: str | None = None
+    """Address of another server that speaks the protocol of S3."""
+    claim_s3_region: str | None = None
+    """Region of the bucket, where the environment does not say it."""
     claim_threshold_bytes: int = Field(128 * 1024, ge=1024, le=1024 * 1024)
     """A value of this size or more is kept in the claim store, its reference in the history."""
     claim_max_bytes: int = Field(10 * 1024 * 1024, ge=1024 * 1024, le=64 * 1024 * 1024)
@@ -122,17 +131,14 @@ class Settings(BaseSettings):
                     ) from error
         return value
 
-    @field_validator("claim_store", mode="before")
-    @classmethod
-    def _known_claim_store(cls, value: object) -> object:
-        if isinstance(value, str) and value.lower().startswith("s3"):
-            raise ValueError("CLAIM_STORE=s3 is not available yet; use redis (the default), or file on one machine")
-        return value
-
     @model_validator(mode="after")
-    def _file_store_has_a_folder(self) -> Settings:
+    def _claim_store_has_what_it_needs(self) -> Settings:
         if self.claim_store == "file" and self.claim_store_path is None:
             raise ValueError("CLAIM_STORE=file needs CLAIM_STORE_PATH, a folder that every process of the stack sees")
+        if self.claim_store == "s3" and self.claim_s3_bucket is None:
+            raise ValueError("CLAIM_STORE=s3 needs CLAIM_S3_BUCKET, a bucket that exists")
+        if self.claim_store == "s3" and find_spec("aioboto3") is None:
+            raise ValueError("CLAIM_STORE=s3 needs the package aioboto3: pip install 'agent-orchestrator[s3]'")
         return self
 
     @cached_property

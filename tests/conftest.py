@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 from temporalio.client import Client
 
 from orchestrator.settings import Settings
 from tests.support.model_server_fixture import model_server as model_server
-from tests.support.servers import running_redis, running_temporal
+from tests.support.servers import running_redis, running_s3, running_temporal
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,27 @@ def isolated_settings(settings: Settings) -> Settings:
     """The session's servers with a task queue and a Redis key prefix that no other test uses."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     return settings.model_copy(update={"temporal_task_queue": name, "redis_key_prefix": name})
+
+
+@pytest.fixture(scope="session")
+def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server that speaks S3."""
+    with running_s3(tmp_path_factory.mktemp("s3")) as url:
+        yield url
+
+
+@pytest.fixture
+def s3_settings(isolated_settings: Settings, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings whose claims are in a fresh bucket; each object keeps all its versions."""
+    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    bucket = isolated_settings.redis_key_prefix
+    with httpx2.Client(base_url=s3_url, trust_env=False) as client:
+        client.put(f"/{bucket}").raise_for_status()
+        versions = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
+        client.put(f"/{bucket}?versioning", content=versions).raise_for_status()
+    fields = {"claim_store": "s3", "claim_s3_bucket": bucket, "claim_s3_endpoint_url": s3_url}
+    return isolated_settings.model_copy(update=fields)
 
 
 @pytest.fixture

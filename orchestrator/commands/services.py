@@ -28,6 +28,19 @@ def load_settings() -> Settings:
         raise CommandError(message, USAGE, details) from error
 
 
+def _check_claims(settings: Settings) -> None:
+    """Refuse to serve with a claim store that can never work.
+
+    Raises:
+        CommandError: what is wrong; a store that is merely away is no such thing.
+    """
+    from orchestrator.stores.claims import claims_problem
+
+    problem = asyncio.run(claims_problem(settings))
+    if problem is not None:
+        raise CommandError(problem, USAGE)
+
+
 def worker() -> int:
     """Run the worker until SIGTERM or SIGINT."""
     from orchestrator.telemetry import configure_telemetry
@@ -35,6 +48,7 @@ def worker() -> int:
 
     settings = load_settings()
     configure_telemetry(settings, process="worker")
+    _check_claims(settings)
     asyncio.run(run_worker(settings))
     return OK
 
@@ -48,6 +62,7 @@ def api() -> int:
 
     settings = load_settings()
     configure_telemetry(settings, process="api")
+    _check_claims(settings)
     uvicorn.run(
         create_app(settings),
         host=settings.api_host,

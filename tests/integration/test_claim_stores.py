@@ -42,11 +42,25 @@ async def redis(isolated_settings: Settings) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-@pytest.fixture(params=["redis", "file"])
-async def store(
-    request: pytest.FixtureRequest, isolated_settings: Settings, tmp_path: Path
-) -> AsyncIterator[ClaimStore]:
-    found: ClaimStore = RedisClaims(isolated_settings) if request.param == "redis" else FileClaims(tmp_path / "claims")
+@pytest.fixture(params=["redis", "file", "s3"])
+def store_settings(request: pytest.FixtureRequest, isolated_settings: Settings, tmp_path: Path) -> Settings:
+    if request.param == "s3":
+        found: Settings = request.getfixturevalue("s3_settings")
+        return found
+    update = {"claim_store": request.param, "claim_store_path": tmp_path / "claims"}
+    return isolated_settings.model_copy(update=update)
+
+
+def store_of(settings: Settings) -> ClaimStore:
+    driver = claim_driver(with_claims(pydantic_data_converter, settings))
+    assert driver is not None
+    assert driver.claims.kind == settings.claim_store
+    return driver.claims
+
+
+@pytest.fixture
+async def store(store_settings: Settings) -> AsyncIterator[ClaimStore]:
+    found = store_of(store_settings)
     yield found
     await found.aclose()
 
@@ -76,19 +90,29 @@ async def test_writers_of_the_same_value_do_not_disturb_each_other(store: ClaimS
 
 
 async def test_a_store_tells_the_same_identity_to_everybody(
-    store: ClaimStore, isolated_settings: Settings, tmp_path: Path
+    store: ClaimStore, store_settings: Settings, tmp_path: Path
 ) -> None:
-    same: ClaimStore
-    other: ClaimStore
-    if store.kind == "redis":
-        same = RedisClaims(isolated_settings)
-        other = RedisClaims(isolated_settings.model_copy(update={"redis_key_prefix": "elsewhere"}))
-    else:
-        same, other = FileClaims(tmp_path / "claims"), FileClaims(tmp_path / "others")
+    elsewhere = {
+        "redis_key_prefix": f"{store_settings.redis_key_prefix}-b",
+        "claim_store_path": tmp_path / "others",
+        "claim_s3_prefix": "elsewhere",
+    }
+    same, other = store_of(store_settings), store_of(store_settings.model_copy(update=elsewhere))
     found = await asyncio.gather(*(one.identity() for one in (store, same, store, same)))
     assert len(set(found)) == 1
     assert await other.identity() != found[0]
     await same.aclose()
+    await other.aclose()
+
+
+async def test_one_caller_at_a_time_has_the_turn(store: ClaimStore, store_settings: Settings) -> None:
+    if store.kind == "file":
+        pytest.skip("nothing expires in a folder: there is no turn to take")
+    other = store_of(store_settings)
+    taken = await asyncio.gather(*(one.take_turn(3600) for one in (store, other, store, other)))
+    assert sorted(taken) == [False, False, False, True]
+    await other.give_turn_back()
+    assert [await store.take_turn(3600), await other.take_turn(3600)] == [True, False]
     await other.aclose()
 
 
@@ -207,7 +231,7 @@ async def test_a_value_over_the_limit_is_refused_before_it_is_sent(converter: Da
 
 
 def test_settings_say_what_a_claim_store_needs(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="CLAIM_STORE=s3 is not available yet"):
+    with pytest.raises(ValueError, match="CLAIM_STORE=s3 needs CLAIM_S3_BUCKET"):
         Settings(_env_file=None, claim_store="s3")
     with pytest.raises(ValueError, match="CLAIM_STORE=file needs CLAIM_STORE_PATH"):
         Settings(_env_file=None, claim_store="file")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import httpx2
 
 from orchestrator.embedded.ports import LOOPBACK, free_port
 from orchestrator.embedded.process import ProcessSpec, stop
@@ -40,3 +43,21 @@ def running_temporal(folder: Path, port: int | None = None) -> Iterator[str]:
     spec = temporal(folder / "temporal.db", port, ui_port, folder / "temporal.log")
     with running(spec):
         yield f"{LOOPBACK}:{port}"
+
+
+@contextmanager
+def running_s3(folder: Path) -> Iterator[str]:
+    """A server that speaks S3, its buckets in memory, open to any credentials; gives its URL."""
+    port = free_port()
+    url = f"http://{LOOPBACK}:{port}"
+
+    async def ready(_: int) -> bool:
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            try:
+                return (await client.get(f"{url}/moto-api/")).status_code == 200
+            except httpx2.TransportError:
+                return False
+
+    argv = [str(Path(sys.executable).with_name("moto_server")), "-H", LOOPBACK, "-p", str(port)]
+    with running(ProcessSpec("s3", argv, folder / "s3.log", ready)):
+        yield url

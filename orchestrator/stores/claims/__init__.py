@@ -6,6 +6,7 @@ from orchestrator.stores.claims.keeping import ClaimKeeper as ClaimKeeper
 from orchestrator.stores.claims.port import ClaimStore as ClaimStore
 from orchestrator.stores.claims.wiring import claim_driver as claim_driver
 from orchestrator.stores.claims.wiring import claim_errors as claim_errors
+from orchestrator.stores.claims.wiring import claims_problem as claims_problem
 from orchestrator.stores.claims.wiring import keep_ahead as keep_ahead
 from orchestrator.stores.claims.wiring import too_large as too_large
 from orchestrator.stores.claims.wiring import with_claims as with_claims

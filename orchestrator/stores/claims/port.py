@@ -11,7 +11,7 @@ class ClaimStore(Protocol):
 
     @property
     def kind(self) -> str:
-        """`redis` or `file`; references in histories carry it."""
+        """`redis`, `file` or `s3`; references in histories carry it."""
 
     async def put(self, sha256: str, data: bytes) -> None:
         """Keep a value, on disk when this returns, or prolong it where it is kept already.

@@ -33,7 +33,25 @@ def _store(settings: Settings) -> ClaimStore | None:
         return None
     if settings.claim_store == "file" and settings.claim_store_path is not None:
         return FileClaims(settings.claim_store_path)
+    if settings.claim_store == "s3":
+        # The package is an extra.
+        from orchestrator.stores.claims.s3_claims import S3Claims
+
+        return S3Claims(settings)
     return RedisClaims(settings)
+
+
+async def claims_problem(settings: Settings) -> str | None:
+    """Return what no waiting will mend about the settings' claim store: a bucket that is absent, or denied to us."""
+    if settings.claim_store != "s3":
+        return None
+    from orchestrator.stores.claims.s3_claims import S3Claims
+
+    store = S3Claims(settings)
+    try:
+        return await store.problem()
+    finally:
+        await store.aclose()
 
 
 def claim_driver(converter: DataConverter) -> ClaimDriver | None:
