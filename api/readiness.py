@@ -106,8 +106,8 @@ def _shared(claims: PartHealth, identity: str, leases: list[WorkerLease]) -> Par
         return claims
     return PartHealth(
         status="down",
-        detail=f"worker {strangers[0]} uses another claim store; give the API and all workers the same CLAIM_… settings, "
-        "REDIS_URL and REDIS_KEY_PREFIX",
+        detail=f"worker {strangers[0]} uses another claim store; give the API and all workers the same "
+        "CLAIM_… settings, REDIS_URL and REDIS_KEY_PREFIX",
         latency_ms=claims.latency_ms,
     )
 
