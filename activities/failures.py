@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import to_json
 from temporalio.exceptions import ApplicationError
 
-from orchestrator.execution.errors import CircuitOpen, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.messages import StepCall
 from orchestrator.execution.policies import matches_error
 from orchestrator.expressions import ExpressionError
@@ -54,7 +54,7 @@ def application_error(error: OrchestratorError, call: StepCall, *, attempt: int)
         call: the step's call; its `max_attempts` and `non_retryable_errors` decide whether Temporal tries again.
         attempt: the attempt's number, parked ones left out.
     """
-    parked = isinstance(error, CircuitOpen)
+    parked = error.parks
     used_up = bool(call.max_attempts) and attempt >= call.max_attempts and not parked
     refused = any(matches_error(error.code, pattern) for pattern in call.non_retryable_errors)
     details: dict[str, Any] = {"attempts": attempt, "details": bounded_details(error.details)}

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.failures import application_error, as_orchestrator_error
 from activities.heartbeat import heartbeating
-from orchestrator.execution.errors import AttemptTimeout, CircuitOpen, OrchestratorError, Unavailable
+from orchestrator.execution.errors import AttemptTimeout, OrchestratorError, Unavailable
 from orchestrator.execution.messages import StepCall, StepResult
 from orchestrator.stores.claims import claim_driver, claimed_input_bytes, keep_ahead, too_large
 
@@ -41,9 +41,9 @@ def step_activity(
 ) -> Callable[[Callable[[Host, Request], Awaitable[Result]]], Callable[[Host, Request], Awaitable[Result]]]:
     """Register a method as the activity `name` of a step.
 
-    The method raises leaves of `OrchestratorError`; the wrapper decides whether Temporal tries again. A `CircuitOpen`
-    parks the attempt: it is tried again after the delay and not counted. An attempt that would outlive its
-    start-to-close timeout is ended just before, so that it reports `timeout` itself.
+    The method raises leaves of `OrchestratorError`; the wrapper decides whether Temporal tries again. An error that
+    `parks` (an open circuit, an empty token bucket) is tried again after its delay and not counted. An attempt that
+    would outlive its start-to-close timeout is ended just before, so that it reports `timeout` itself.
     """
 
     def decorate(method: Callable[[Host, Request], Awaitable[Result]]) -> Callable[[Host, Request], Awaitable[Result]]:
@@ -136,7 +136,7 @@ class _Attempt:
         activity.heartbeat(self._details())
 
     def _failure(self, error: OrchestratorError, raised: Exception | None = None) -> ApplicationError:
-        if isinstance(error, CircuitOpen):
+        if error.parks:
             self._park()
             error.retry_after_seconds = _spread(error.retry_after_seconds)
         log.warning(

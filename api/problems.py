@@ -41,6 +41,7 @@ STATUS: Mapping[type[OrchestratorError], int] = {
     errors.ModelBadResponse: 502,
     errors.InvalidOutput: 502,
     errors.CircuitOpen: 503,
+    errors.RateLimitedLocally: 503,
     errors.AgentFailed: 502,
     errors.HttpStatus: 502,
     errors.HttpConnection: 502,

@@ -22,6 +22,10 @@ class ProviderSettings(BaseModel):
     api_key: SecretStr | None = None
     structured_output: bool | None = None
     """Whether the provider takes `response_format: json_schema`; None: assume it does."""
+    tools: Literal["native", "prompted", "none"] = "native"
+    """How it takes tools: as the protocol says; put into the prompt and the answer's schema; not at all."""
+    streaming: bool = True
+    """Whether it streams answers and reports usage in a stream (`stream_options.include_usage`)."""
 
 
 class Settings(BaseSettings):

@@ -78,6 +78,7 @@ class AgentContext:
             input_tokens=self.usage.input_tokens + usage.input_tokens,
             output_tokens=self.usage.output_tokens + usage.output_tokens,
             model_calls=self.usage.model_calls + usage.model_calls,
+            cached_input_tokens=self.usage.cached_input_tokens + usage.cached_input_tokens,
         )
         return answer
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from orchestrator.execution.errors import CircuitOpen, OrchestratorError, RedisUnavailable
+from orchestrator.execution.errors import OrchestratorError, RedisUnavailable
 from orchestrator.stores.agent_calls import AgentCallStore
 
 log = structlog.get_logger(__name__)
@@ -31,10 +31,13 @@ async def observed_call(calls: AgentCallStore, agent_type: str, *, lease_seconds
     try:
         yield
         outcome = "success"
-    except (asyncio.CancelledError, CircuitOpen):
+    except asyncio.CancelledError:
         outcome = "abandoned"
         raise
     except Exception as error:
+        if isinstance(error, OrchestratorError) and error.parks:
+            outcome = "abandoned"
+            raise
         code = error.code if isinstance(error, OrchestratorError) else type(error).__name__
         failure = {"type": code, "message": str(error).encode("utf-8", "replace").decode()[:500]}
         raise

@@ -81,6 +81,23 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     return min(max(0.0, seconds), LONGEST_RETRY_AFTER_SECONDS)
 
 
+def raise_declared(document: Any, *, label: str, secret: str | None = None) -> None:
+    """Raise what a body or an event with the status 200 declares as its error; return where it declares none.
+
+    Raises:
+        ModelRateLimited: its code is 429 or speaks of a rate limit.
+        ModelUnavailable: any other error: the provider began and could not go on.
+    """
+    error = document.get("error") if isinstance(document, dict) else None
+    if not error:
+        return
+    named = {str(error.get(key)).lower() for key in ("code", "type")} if isinstance(error, dict) else set()
+    message = f"{label} answered with an error: {_server_words(document, secret)}"
+    if any(name == "429" or "rate_limit" in name for name in named):
+        raise ModelRateLimited(message)
+    raise ModelUnavailable(message)
+
+
 def _seconds_until(date: str) -> float:
     try:
         moment = parsedate_to_datetime(date)
@@ -98,6 +115,9 @@ def _status_failure(
     message = f"{label} answered {status}: {_server_words(error.body, secret)}"
     details = {"status": status}
     wait = retry_after_seconds(error.response.headers)
+    if status == 429 and error.code == "insufficient_quota":
+        hint = "waiting does not help: the provider's account has no credit left"
+        return ModelRejected(message, hint=hint, details=details)
     if status == 429:
         return ModelRateLimited(message, retry_after_seconds=wait, details=details)
     if status >= 500 or status in (408, 409):

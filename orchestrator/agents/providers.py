@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
 from orchestrator.agents.answers import Completion, read_completion
-from orchestrator.agents.prompts import schema_instruction
+from orchestrator.agents.model_requests import Capabilities, ModelRequest, call_arguments, is_prompted
+from orchestrator.agents.model_transport import CappedTransport
+from orchestrator.agents.prompted_tools import read_choice
 from orchestrator.agents.provider_errors import ResponseTooLarge, classify, timed_out
+from orchestrator.agents.tool_call_parts import ModelToolCall
 from orchestrator.execution.errors import ModelRejected
 from orchestrator.settings import Settings
 
+__all__ = ["Capabilities", "ModelProviders", "ModelRequest"]
+
 OFFICIAL_BASE_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 10.0
-MOST_CONNECTIONS = 1000
 NO_KEY = "none"
 """Sent to servers of one's own that ask for no key; the client insists on one."""
-_REASONING_MODEL = re.compile(r"^(o\d|gpt-5)")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
-    """One chat completion.
-
-    Attributes:
-        model: `provider/model`.
-        messages: role and content, in order.
-        output_schema: asked of the provider as `response_format` where it can.
-        schema_name: the schema's name for the provider.
-        timeout_seconds: for the whole call.
-    """
-
-    model: str
-    messages: Sequence[Mapping[str, str]]
-    output_schema: Mapping[str, Any] | None = None
-    schema_name: str = "answer"
-    temperature: float | None = None
-    max_output_tokens: int | None = None
-    timeout_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +31,12 @@ class _Provider:
     name: str
     base_url: str
     secret: str | None
-    structured_output: bool
+    can: Capabilities
     client: openai.AsyncOpenAI
 
     @property
     def key_name(self) -> str:
         return _key_name(self.name)
-
-    @property
-    def official(self) -> bool:
-        return urlsplit(self.base_url).hostname == "api.openai.com"
 
 
 class ModelProviders:
@@ -72,32 +47,40 @@ class ModelProviders:
         self._open: dict[str, _Provider] = {}
 
     async def complete(self, request: ModelRequest) -> Completion:
-        """Make one model call.
+        """Make one model call. An error that comes after the answer has the answer's `usage`.
 
         Raises:
             ModelUnavailable: no connection, 5xx, 408 or 409.
             ModelRateLimited: 429.
-            ModelRejected: another 4xx, an unknown provider, a missing key.
+            ModelRejected: another 4xx, an unknown provider, a missing key, tools for a provider that takes none.
             ModelBadResponse: an answer that does not speak the protocol.
             AttemptTimeout: no answer within `timeout_seconds`.
         """
         provider, model = self._resolve(request.model)
         label = f"model '{request.model}' at {_place(provider.base_url)}"
+        arguments = call_arguments(request, model, provider.can, stream=False)
         try:
             async with asyncio.timeout(request.timeout_seconds):
-                response = await provider.client.chat.completions.with_raw_response.create(
-                    **_arguments(provider, model, request)
-                )
+                response = await provider.client.chat.completions.with_raw_response.create(**arguments)
         except TimeoutError:
             raise timed_out(label) from None
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, ResponseTooLarge) as error:
             # The cause holds the request with its Authorization header: it must not reach a log.
             raise classify(error, label=label, key_name=provider.key_name, secret=provider.secret) from None
-        return read_completion(response.content, label=label)
+        completion = read_completion(response.content, label=label)
+        if is_prompted(request, provider.can):
+            completion = _chosen(completion)
+        if request.on_delta is not None and completion.text:
+            request.on_delta(completion.text)
+        return completion
 
-    def structured_output(self, model: str) -> bool:
-        """Return whether the model's provider enforces a JSON Schema by itself."""
-        return self._resolve(model)[0].structured_output
+    def capabilities(self, model: str) -> Capabilities:
+        """Return what the model's provider can.
+
+        Raises:
+            ModelRejected: no such provider is configured.
+        """
+        return self._resolve(model)[0].can
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -115,9 +98,9 @@ class ModelProviders:
         return self._open[name], rest
 
     def _connect(self, name: str) -> _Provider:
-        base_url, secret, structured = self._configured(name)
+        base_url, secret, can = self._configured(name)
         http = httpx2.AsyncClient(
-            transport=_CappedTransport(self._settings.http_max_response_bytes),
+            transport=CappedTransport(self._settings.http_max_response_bytes),
             # Neither proxies nor certificates nor credentials from the environment: the settings decide alone.
             trust_env=False,
             follow_redirects=False,
@@ -131,9 +114,9 @@ class ModelProviders:
             # A compressed body would be counted before it is unpacked.
             default_headers={"Accept-Encoding": "identity"},
         )
-        return _Provider(name, base_url, secret, structured, client)
+        return _Provider(name, base_url, secret, can, client)
 
-    def _configured(self, name: str) -> tuple[str, str | None, bool]:
+    def _configured(self, name: str) -> tuple[str, str | None, Capabilities]:
         named = {key.lower(): value for key, value in self._settings.providers.items()}.get(name.lower())
         secret = named.api_key if named else None
         base_url = named.base_url if named else None
@@ -150,29 +133,19 @@ class ModelProviders:
                 f"{_key_name(name)} is not set, and {base_url} asks for a key",
                 hint=f"set {_key_name(name)}, or OPENAI_BASE_URL to a model server of your own",
             )
-        return base_url, key, not (named and named.structured_output is False)
+        official = urlsplit(base_url).hostname == "api.openai.com"
+        if named is None:
+            return base_url, key, Capabilities(official)
+        structured = named.structured_output is not False
+        return base_url, key, Capabilities(official, structured, named.tools, named.streaming)
 
 
-def _arguments(provider: _Provider, model: str, request: ModelRequest) -> dict[str, Any]:
-    messages = [dict(message) for message in request.messages]
-    arguments: dict[str, Any] = {"model": model, "messages": messages}
-    reasoning = provider.official and _REASONING_MODEL.match(model)
-    # OpenAI's reasoning models refuse a temperature (400); its API calls the bound max_completion_tokens.
-    if request.temperature is not None and not reasoning:
-        arguments["temperature"] = request.temperature
-    if request.max_output_tokens is not None:
-        arguments["max_completion_tokens" if provider.official else "max_tokens"] = request.max_output_tokens
-    if request.output_schema is None:
-        return arguments
-    if provider.structured_output:
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", request.schema_name)[:64] or "answer"
-        arguments["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": name, "schema": dict(request.output_schema)},
-        }
-    else:
-        messages.insert(0, schema_instruction(request.output_schema))
-    return arguments
+def _chosen(completion: Completion) -> Completion:
+    """Return the answer of a model that was offered tools in its prompt, as a native one would give it."""
+    text, call = read_choice(completion.text)
+    if call is None:
+        return replace(completion, text=text or "")
+    return replace(completion, text="", tool_calls=(ModelToolCall("call_0", *call),), finish_reason="tool_calls")
 
 
 def _key_name(provider: str) -> str:
@@ -196,35 +169,3 @@ def _place(base_url: str) -> str:
     """Return the URL without credentials, query and fragment."""
     parts = urlsplit(base_url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
-
-
-class _CappedTransport(httpx2.AsyncHTTPTransport):
-    """Ends a response that grows over the limit, instead of holding it in memory."""
-
-    def __init__(self, most_bytes: int) -> None:
-        limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=100)
-        super().__init__(trust_env=False, limits=limits)
-        self._most_bytes = most_bytes
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response = await super().handle_async_request(request)
-        if isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _CappedStream(response.stream, self._most_bytes)
-        return response
-
-
-class _CappedStream(httpx2.AsyncByteStream):
-    def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int) -> None:
-        self._stream = stream
-        self._left = most_bytes
-        self._most_bytes = most_bytes
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._stream:
-            self._left -= len(chunk)
-            if self._left < 0:
-                raise ResponseTooLarge(f"the response has over {self._most_bytes:,} bytes")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()

@@ -145,6 +145,8 @@ class _Planner:
         self.servers.append(model_server(port, self.layout.log("model")))
         url = f"http://{LOOPBACK}:{port}/v1"
         self.environment |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "embedded-demo-model"}
+        # The demo model's chat template knows no tools.
+        self.environment["PROVIDERS__OPENAI__TOOLS"] = "prompted"
         if not self._is_set("default_model"):
             self.environment["DEFAULT_MODEL"] = DEFAULT_MODEL
         return url

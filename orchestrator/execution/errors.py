@@ -8,9 +8,12 @@ nowhere else: to Temporal's `ApplicationError` (`activities/failures.py`) and to
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from orchestrator.definition.issues import Issue
+
+if TYPE_CHECKING:
+    from orchestrator.execution.messages import TokenUsage
 
 
 class OrchestratorError(Exception):
@@ -24,11 +27,15 @@ class OrchestratorError(Exception):
         hint: the way out, or None.
         retry_after_seconds: the earliest sensible next try, or None.
         details: further JSON fields.
+        usage: what a model call had cost when it failed, or None.
     """
 
     code: str = "internal-error"
     title: ClassVar[str] = "Internal error"
+    parks: ClassVar[bool] = False
+    """Whether an attempt that ends so is parked: tried again after the delay, and not counted."""
     retryable: bool = False
+    usage: TokenUsage | None = None
 
     def __init__(
         self,
@@ -321,6 +328,16 @@ class CircuitOpen(StepFailure):
     code = "circuit-open"
     title = "Circuit open"
     retryable = True
+    parks = True
+
+
+class RateLimitedLocally(StepFailure):
+    """The fleet's own limit for this provider is used up for now: the attempt is parked, not counted."""
+
+    code = "rate-limited-locally"
+    title = "Rate limited locally"
+    retryable = True
+    parks = True
 
 
 class AgentFailed(StepFailure):

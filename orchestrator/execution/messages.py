@@ -106,6 +106,8 @@ class TokenUsage(BaseModel):
     input_tokens: int = 0
     output_tokens: int = 0
     model_calls: int = 0
+    cached_input_tokens: int = 0
+    """Those of `input_tokens` that the provider took from its cache."""
 
 
 class HttpRequestInput(BaseModel):
