@@ -23,7 +23,8 @@ SETTINGS = {
     "qdrant_api_key": "Qdrant's key.",
     "openai_api_key": "Key of the provider `openai`.",
     "openai_base_url": "Another server that speaks the OpenAI protocol, as the provider `openai`.",
-    "providers": "Further providers: `PROVIDERS__<NAME>__BASE_URL`, `…__API_KEY`, `…__STRUCTURED_OUTPUT`, `…__TOOLS`, `…__STREAMING`.",
+    "providers": "Providers by name: `PROVIDERS__<NAME>__BASE_URL`, `…__API_KEY` and what "
+    "they can: `…__STRUCTURED_OUTPUT`, `…__TOOLS`, `…__STREAMING`.",
     "http_max_response_bytes": "Largest body that an `api_call` reads.",
     "api_host": "Address that the API listens on.",
     "api_port": "Port that the API listens on.",
