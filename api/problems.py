@@ -156,7 +156,7 @@ async def _on_expression_error(request: Request, error: Exception) -> Response:
         "Expression error",
         error.message,
         hint=error.hint,
-        issues=[{key: value for key, value in error.to_dict().items() if value is not None}],
+        issues=[{**{key: value for key, value in error.to_dict().items() if value is not None}, "text": str(error)}],
     )
 
 

@@ -32,6 +32,9 @@ def _issue(detail: dict[str, Any], path: Sequence[str | int], request: Request) 
     if kind == "extra_forbidden":
         near = suggest(last, _body_fields(request))
         return Issue("unknown-field", f"unknown field '{last}'", pointer, f"did you mean '{near}'?" if near else None)
+    if not path and detail.get("input") is None:
+        # A request without a body was refused before.
+        return Issue("wrong-type", "the body is null; this operation takes a JSON object", pointer, "send {…}")
     if kind == "missing":
         return Issue("missing-field", f"'{last}' is required", pointer)
     message = str(detail["msg"]).removeprefix("Value error, ")

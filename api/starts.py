@@ -20,6 +20,7 @@ from api.schemas.executions import ExecuteRequest, ExecutionDocument, StepRow
 from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
 from orchestrator.client import new_execution_id, start_execution, what_starts
 from orchestrator.definition.issues import Issue
+from orchestrator.definition.limits import TAGS_BYTES
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import (
     ExecutionNotFound,
@@ -34,8 +35,6 @@ from orchestrator.stores.claims import keep_ahead
 from orchestrator.stores.definitions import StoredDefinition
 
 START_SECONDS = 1.2
-TAGS_BYTES = 2048
-"""Temporal's limit for the value of one search attribute."""
 LOOKUP_SECONDS = 0.5
 """Start and lookup together stay below the two seconds in which the API answers 503."""
 

@@ -106,6 +106,8 @@ class StepRow(BaseModel):
     started_at: str | None = None
     finished_at: str | None = None
     error: ErrorInfo | None = None
+    handled: bool = Field(False, description="completed by its `on_error`; `error` is what was handled")
+    tolerated: bool = Field(False, description="failed, and `on_error` lets the others go on (`continue`)")
     last_failure: ErrorInfo | None = Field(None, description="why the last attempt failed, while there will be another")
     next_attempt_at: str | None = None
 

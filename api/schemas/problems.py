@@ -16,7 +16,12 @@ class ProblemIssue(BaseModel):
     hint: str | None = Field(None, examples=["did you mean 'qualify_lead'?"])
     parameter: str | None = Field(None, description="the parameter outside the body, if it is one")
     expression: str | None = None
-    column: int | None = None
+    column: int | None = Field(None, description="position in `expression`, from 1")
+    text: str | None = Field(
+        None,
+        description="code, message, the expression with a caret under the column, and the hint, as several lines",
+        examples=["E_STEP: unknown step 'frist'\n    {{ steps.frist.output }}\n       ^ column 4\n    hint: …"],
+    )
 
 
 class Problem(BaseModel):

@@ -11,7 +11,6 @@ from rich.markup import escape
 from orchestrator.commands.files import read_json
 from orchestrator.commands.outcome import FAILED, OK, CommandError, err, out
 from orchestrator.definition import Issue, Validation, validate_definition
-from orchestrator.expressions import ExpressionError
 
 
 def validate(path: Path, *, as_json: bool) -> int:
@@ -48,10 +47,7 @@ def load_definition(path: Path) -> tuple[str, dict[str, Any]]:
 
 def describe(issue: Issue, severity: str) -> str:
     """An issue for people: its place, what is wrong, a caret under the expression's column, the way out."""
-    error = ExpressionError(
-        issue.code, issue.message, column=issue.column, hint=issue.hint, expression=issue.expression
-    )
-    return f"{severity} at [bold]{escape(issue.pointer or '/')}[/]: {escape(str(error))}"
+    return f"{severity} at [bold]{escape(issue.pointer or '/')}[/]: {escape(issue.text)}"
 
 
 def _plain(issue: Issue) -> str:

@@ -39,3 +39,27 @@ def _walk(
             place[following] = len(trail)
             trail.append(following)
             pending.append(iter(dependencies[following]))
+
+
+def in_order(dependencies: Mapping[str, Sequence[str]]) -> list[str] | None:
+    """Return the steps, each after those that it waits for; None where some wait for each other.
+
+    Args:
+        dependencies: what each step waits for; unknown ids and self-references are left aside.
+    """
+    waits = {
+        name: [n for n in dict.fromkeys(found) if n in dependencies and n != name]
+        for name, found in dependencies.items()
+    }
+    followers: dict[str, list[str]] = {name: [] for name in waits}
+    for name, found in waits.items():
+        for dependency in found:
+            followers[dependency].append(name)
+    left = {name: len(found) for name, found in waits.items()}
+    order = [name for name, count in left.items() if not count]
+    for name in order:
+        for follower in followers[name]:
+            left[follower] -= 1
+            if not left[follower]:
+                order.append(follower)
+    return order if len(order) == len(waits) else None

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.expressions import ExpressionError
+
 
 @dataclass(frozen=True, slots=True)
 class Issue:
@@ -19,8 +21,15 @@ class Issue:
     expression: str | None = None
     column: int | None = None
 
+    @property
+    def text(self) -> str:
+        """The issue for people: what is wrong, a caret under the expression's column, the way out."""
+        return str(
+            ExpressionError(self.code, self.message, column=self.column, hint=self.hint, expression=self.expression)
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; absent fields are left out."""
+        """Return the JSON form; absent fields are left out, and `text` where there is no expression to point at."""
         found = {
             "code": self.code,
             "message": self.message,
@@ -28,6 +37,7 @@ class Issue:
             "hint": self.hint,
             "expression": self.expression,
             "column": self.column,
+            "text": self.text if self.expression is not None else None,
         }
         return {key: value for key, value in found.items() if value is not None}
 

@@ -28,8 +28,8 @@ CLEANUP_SECONDS = 3_600.0
 SIGNALS_BUFFERED = 1_000
 CHILD_DEPTH = 16
 MOST_PLACES = 1_000
+"""Largest `concurrency.max`."""
 TAGS_BYTES = 2_048
 """All tags of an execution together: Temporal's limit for the value of one search attribute."""
 SUGGESTIONS = 100_000
 """Names compared in one validation to find what was meant: half a second."""
-"""Largest `concurrency.max`."""

@@ -1,32 +1,24 @@
-"""Checks what a well-formed definition means: names, dependencies, joins, agents, schemas, dead ends."""
+"""Checks what a well-formed definition means: names, dependencies, joins, agents."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection
 
 from orchestrator.definition import limits
+from orchestrator.definition.advice import some
 from orchestrator.definition.block_types import Block
 from orchestrator.definition.compiled import CompiledDefinition, CompiledScope, CompiledStep, References
 from orchestrator.definition.graph import find_cycles
 from orchestrator.definition.issues import Issue
-from orchestrator.definition.models import AgentTask, Approval, AtLeast, Fail, Finish, Step
+from orchestrator.definition.models import AgentTask, Approval, AtLeast, Finish, Step
 from orchestrator.expressions import ExpressionError, Reference, Template, check_references, suggest
 
 ROOTS = ("input", "vars", "steps", "run")
 """Names that every expression of a definition sees."""
-SCHEMA_FIELDS = (
-    ("output_schema", "output_schema"),
-    ("response_schema", "response_schema"),
-    ("json_schema", "schema"),
-    ("form_schema", "form_schema"),
-)
 
 
-def check_meaning(
-    definition: CompiledDefinition, known_agents: Collection[str] | None
-) -> tuple[list[Issue], list[Issue]]:
-    """Return every error and every warning.
+def check_meaning(definition: CompiledDefinition, known_agents: Collection[str] | None) -> list[Issue]:
+    """Return every error.
 
     Args:
         definition: compiled, perhaps with stand-ins for faulty steps.
@@ -41,7 +33,7 @@ def check_meaning(
     for scope in (definition.on_failure, definition.on_cancel):
         if scope is not None:
             checker.check_scope(scope, _Sight(root_steps, ROOTS), cleanup=True)
-    return checker.errors, checker.warnings
+    return checker.errors
 
 
 class _Sight:
@@ -63,7 +55,6 @@ class _Sight:
 class _Checker:
     def __init__(self, known_agents: Collection[str] | None) -> None:
         self.errors: list[Issue] = []
-        self.warnings: list[Issue] = []
         self._known_agents = known_agents
         self._suggestions = limits.SUGGESTIONS
 
@@ -113,8 +104,6 @@ class _Checker:
         for step in (*scope.steps.values(), *scope.duplicates):
             self._step(step, scope, inner, depth, handler=handler, cleanup=cleanup)
         self._cycles(scope)
-        self._dead_ends(scope)
-        self._skipped_reads(scope)
 
     def _step(
         self, step: CompiledStep, scope: CompiledScope, sight: _Sight, depth: int, *, handler: bool, cleanup: bool
@@ -136,10 +125,6 @@ class _Checker:
         model = step.model
         if isinstance(model, AgentTask):
             self._agent(model, step.pointer)
-        for field, alias in SCHEMA_FIELDS:
-            schema = getattr(model, field, None)
-            if schema is not None:
-                self._schema(schema, f"{step.pointer}/{alias}")
         if isinstance(model, Approval) and isinstance(model.approvers, list) and model.quorum > len(model.approvers):
             message = f"a quorum of {model.quorum} can never be met by {len(model.approvers)} approvers"
             self._error("quorum-impossible", message, f"{step.pointer}/quorum")
@@ -163,12 +148,6 @@ class _Checker:
         if isinstance(model, Finish):
             self._error("not-in-handler", "'finish' does not stand in a handler", f"{pointer}/step_type")
 
-    def _schema(self, schema: Any, pointer: str) -> None:
-        # Imported here: the validator library must not be loaded by workflow code.
-        from orchestrator.definition.schemas import schema_issues
-
-        self.errors += schema_issues(schema, pointer)
-
     def _dependencies(self, step: CompiledStep, scope: CompiledScope) -> None:
         for index, dependency in enumerate(step.model.depends_on):
             pointer = f"{step.pointer}/depends_on/{index}"
@@ -178,7 +157,7 @@ class _Checker:
                 near = self._near(dependency, scope.steps)
                 where = "this definition" if scope.part == "root" else "the same scope"
                 message = f"step '{step.step_id}' depends on '{dependency}', which is not a step of {where}"
-                hint = f"did you mean '{near}'?" if near else f"steps: {_some(scope.steps)}"
+                hint = f"did you mean '{near}'?" if near else f"steps: {some(scope.steps)}"
                 self._error("unknown-step", message, pointer, hint)
 
     def _join(self, step: CompiledStep) -> None:
@@ -213,9 +192,7 @@ class _Checker:
         if self._known_agents is None or model.agent_type in self._known_agents:
             return
         near = suggest(model.agent_type, self._known_agents)
-        hint = (
-            f"did you mean '{near}'?" if near else f"registered agents: {_some(sorted(self._known_agents)) or 'none'}"
-        )
+        hint = f"did you mean '{near}'?" if near else f"registered agents: {some(sorted(self._known_agents)) or 'none'}"
         self._error("unknown-agent", f"no agent '{model.agent_type}' is registered", f"{pointer}/agent_type", hint)
 
     def _cycles(self, scope: CompiledScope) -> None:
@@ -225,52 +202,8 @@ class _Checker:
             pointer = f"{scope.steps[cycle[0]].pointer}/depends_on"
             self._error("cycle", f"steps wait for each other: {trail}", pointer, "remove one of these dependencies")
 
-    def _dead_ends(self, scope: CompiledScope) -> None:
-        """Warn of steps that can never run."""
-        for step in scope.steps.values():
-            if step.when is False:
-                self._warning(
-                    "unreachable-step", f"step '{step.step_id}' never runs: its 'when' is false", f"{step.pointer}/when"
-                )
-            if step.model.join not in ("all",):
-                continue
-            for index, name in enumerate(step.model.depends_on):
-                blocking = scope.steps.get(name)
-                if (
-                    blocking is not None
-                    and isinstance(blocking.model, Fail | Finish)
-                    and blocking.when is None
-                    and not blocking.handlers
-                ):
-                    message = f"step '{step.step_id}' never runs: '{name}' always ends the scope"
-                    self._warning("unreachable-step", message, f"{step.pointer}/depends_on/{index}")
-
-    def _skipped_reads(self, scope: CompiledScope) -> None:
-        skippable = frozenset(name for name, step in scope.steps.items() if step.when not in (None, True))
-        if not skippable:
-            return
-        outward = [item for step in scope.steps.values() for item in step.outward]
-        own = [item for group in scope.references for item in group.items if item.root == "steps"]
-        for item in (*outward, *own):
-            if item.strict and item.step_id in skippable:
-                message = f"step '{item.step_id}' may be skipped, and this reads it without a default"
-                hint = "a strict read skips the reading step too; write `?.` or `?? …` to read null instead"
-                self.warnings.append(_at(item, "skippable-read", message, hint))
-        self._exclusive_arms(scope, skippable)
-
-    def _exclusive_arms(self, scope: CompiledScope, skippable: Collection[str]) -> None:
-        for step in scope.steps.values():
-            arms = [name for name in step.listed if name in skippable]
-            if step.model.join == "all" and len(arms) > 1:
-                message = f"step '{step.step_id}' is skipped when any of {_some(arms)} is skipped"
-                hint = "where only one of them runs, join with 'any' or 'settled'"
-                self._warning("exclusive-join", message, f"{step.pointer}/depends_on", hint)
-
     def _error(self, code: str, message: str, pointer: str, hint: str | None = None) -> None:
         self.errors.append(Issue(code, message, pointer, hint))
-
-    def _warning(self, code: str, message: str, pointer: str, hint: str | None = None) -> None:
-        self.warnings.append(Issue(code, message, pointer, hint))
 
 
 def _at(item: Reference, code: str, message: str, hint: str | None) -> Issue:
@@ -279,8 +212,3 @@ def _at(item: Reference, code: str, message: str, hint: str | None) -> Issue:
 
 def _issue(error: ExpressionError) -> Issue:
     return Issue(error.code, error.message, error.pointer, error.hint, error.expression, error.column)
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:10]) + (", …" if len(listed) > 10 else "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from orchestrator.definition import limits
+from orchestrator.definition.advice import advise
 from orchestrator.definition.canonical import canonical_sha256, derive_workflow_id
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.definition.compiler import compile_document
@@ -116,14 +117,31 @@ def _check(model: Document, reader: DocumentReader, found: Validation, known_age
     problems: list[ExpressionError] = []
     compiled = compile_document(model, problems)
     found.errors += [as_issue(problem) for problem in problems]
-    errors, warnings = check_meaning(compiled, known_agents)
     # A stand-in for a faulty step means nothing of its own.
+    errors = [*check_meaning(compiled, known_agents), *_step_schema_issues(compiled)]
     found.errors += [issue for issue in errors if not reader.is_faulty(issue.pointer)]
-    found.warnings += warnings
+    found.warnings += advise(compiled)
     found.inferred_dependencies = {
         step_id: list(step.inferred) for step_id, step in compiled.steps.items() if step.inferred
     }
     found.compiled = compiled
+
+
+_SCHEMA_FIELDS = (
+    ("output_schema", "output_schema"),
+    ("response_schema", "response_schema"),
+    ("json_schema", "schema"),
+    ("form_schema", "form_schema"),
+)
+
+
+def _step_schema_issues(compiled: CompiledDefinition) -> Iterator[Issue]:
+    scopes = [scope for top in compiled.tops() for scope in top.walk()]
+    for step in (step for scope in scopes for step in (*scope.steps.values(), *scope.duplicates)):
+        for name, alias in _SCHEMA_FIELDS:
+            schema = getattr(step.model, name, None)
+            if schema is not None:
+                yield from schema_issues(schema, f"{step.pointer}/{alias}")
 
 
 _WAYS_OUT = {

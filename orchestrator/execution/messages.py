@@ -204,6 +204,8 @@ class StepView(BaseModel):
     started_at: str | None = None
     finished_at: str | None = None
     error: ErrorInfo | None = None
+    handled: bool = False
+    tolerated: bool = False
 
 
 class OpenApproval(BaseModel):

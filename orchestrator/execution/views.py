@@ -69,6 +69,8 @@ def view_of(definition: CompiledDefinition, state: ExecutionState) -> ExecutionV
             started_at=record.started_at,
             finished_at=record.finished_at,
             error=record.error,
+            handled=record.handled,
+            tolerated=record.tolerated,
         )
         for step_id, record in scope.steps.items()
     ]

@@ -95,6 +95,13 @@ async def test_a_faulty_body_is_a_problem_at_once(
     assert elapsed < QUICK_SECONDS
 
 
+async def test_a_body_that_is_null_is_called_null(api: httpx2.AsyncClient) -> None:
+    answer = await api.post("/expressions/evaluate", content=b"null", headers=JSON)
+    (issue,) = problem_in(answer, 422, "invalid-request")["errors"]
+    assert (issue["code"], issue["pointer"]) == ("wrong-type", "")
+    assert "the body is null" in issue["message"]
+
+
 async def test_malformed_json_is_located(api: httpx2.AsyncClient) -> None:
     answer = await api.post("/workflows/", content=b'{"name": "a",\n "steps": [NaN]}', headers=JSON)
     problem = problem_in(answer, 400, "malformed-json")

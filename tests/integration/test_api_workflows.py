@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from orchestrator.definition import validate_definition
 from orchestrator.settings import Settings
 from tests.support.api_server import problem_in, running_api
 
@@ -187,6 +188,18 @@ async def test_validate_reports_everything_and_stores_nothing(api: httpx2.AsyncC
     assert await listed(api) == []
 
 
+async def test_an_expressions_error_is_shown_with_its_caret(api: httpx2.AsyncClient) -> None:
+    faulty = {"name": "W", "steps": [transforming()["steps"][0] | {"value": "{{ steps.tow.output }}"}]}
+    text = validate_definition(faulty).errors[0].text
+    assert "\n       ^ column 4\n" in text
+    report = (await api.post("/workflows/validate", json=faulty)).json()
+    assert [issue["text"] for issue in report["errors"]] == [text]
+    problem = problem_in(await api.post("/workflows/", json=faulty), 422, "invalid-definition")
+    assert [issue["text"] for issue in problem["errors"]] == [text]
+    elsewhere = (await api.post("/workflows/validate", json={"name": "W", "steps": []})).json()
+    assert elsewhere["errors"][0].get("text") is None
+
+
 async def test_the_id_in_the_body_must_be_the_one_in_the_path(api: httpx2.AsyncClient) -> None:
     answer = await api.put("/workflows/one", json=transforming(workflow_id="other"))
     issues = problem_in(answer, 422, "invalid-definition")["errors"]
@@ -314,5 +327,6 @@ async def test_expressions_can_be_tried(api: httpx2.AsyncClient) -> None:
     problem = problem_in(wrong, 422, "E_MISSING")
     assert "'email'" in problem["hint"]
     assert problem["errors"][0]["column"] == 12
+    assert "input.lead.emial\n" + " " * 15 + "^ column 12" in problem["errors"][0]["text"]
     for body in ({}, {"expression": "1", "template": "2"}, {"expression": 5}, {"expresion": "1"}):
         problem_in(await api.post("/expressions/evaluate", json=body), 422, "invalid-request")

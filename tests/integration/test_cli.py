@@ -87,6 +87,13 @@ def test_a_bad_expression_has_a_caret_under_its_column(run: Cli, tmp_path: Path)
     assert lines[shown + 1].lstrip().startswith("^")
 
 
+def test_the_caret_that_people_see_is_the_one_that_programs_get(run: Cli, tmp_path: Path) -> None:
+    path = write(tmp_path / "broken.json", definition(value="{{ steps.frist.output }}"))
+    (issue,) = json.loads(run("validate", path, "--output", "json").out)["errors"]
+    assert "^ column" in issue["text"]
+    assert issue["text"] in run("validate", path).err
+
+
 def test_validation_as_json_has_every_error(run: Cli, tmp_path: Path) -> None:
     told = run("validate", write(tmp_path / "broken.json", {"steps": []}), "--output", "json")
     document = json.loads(told.out)

@@ -96,6 +96,8 @@ BIG: dict[str, Callable[[int], Json]] = {
     "unknown fields": lambda n: value(f"s{n}", wen=True),
     "one id": lambda n: value("same"),
     "syntax errors": lambda n: value(f"s{n}", "{{ 1 + }}"),
+    "one variable": lambda n: {"step_id": f"s{n}", "step_type": "assign", "values": {"x": "{{ vars.x }}"}},
+    "a variable each": lambda n: {"step_id": f"s{n}", "step_type": "assign", "values": {f"x{n}": "{{ vars }}"}},
     "one cycle": lambda n: value(f"s{n}", depends_on=[f"s{(n + 1) % 5_000}"]),
 }
 

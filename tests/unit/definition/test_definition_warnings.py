@@ -88,3 +88,156 @@ def test_a_step_behind_an_end_that_may_not_come_is_fine(sent: Json) -> None:
 def test_warnings_do_not_hide_in_inner_scopes() -> None:
     inner = switch("b", *ARMS, value("then", depends_on=["yes", "no"]))
     assert warnings_of(document(inner)) == [("exclusive-join", "/steps/0/cases/0/steps/2/depends_on")]
+
+
+# --- what never runs ----------------------------------------------------------------------------------------------
+
+NEVER = value("never", when=False)
+
+
+@pytest.mark.parametrize(
+    ("sent", "pointer", "why"),
+    [
+        (document(NEVER, value("c", depends_on=["never"])), "/steps/1/depends_on/0", "'never' never runs"),
+        (document(value("never", when="false"), value("c", depends_on=["never"])), "/steps/1/depends_on/0", "never"),
+        (document(NEVER, value("c", "{{ steps.never.output }}")), "/steps/1/value", "it reads 'never'"),
+        (document(NEVER, FAILS, value("c", depends_on=["never", "stop"], join="any")), "/steps/2/depends_on/0", "join"),
+        (
+            document(NEVER, value("a"), value("c", depends_on=["a", "never"], join={"at_least": 2})),
+            "/steps/2/depends_on/1",
+            "its join can never be met",
+        ),
+        (document(FAILS, value("c", depends_on=["stop"], join="settled")), "/steps/1/depends_on/0", "always ends"),
+        (document(FAILS, value("c", "{{ steps.stop.output ?? 1 }}")), "/steps/1/value", "'stop' always ends the scope"),
+    ],
+)
+def test_a_step_that_can_never_begin_is_unreachable_with_the_reason(sent: Json, pointer: str, why: str) -> None:
+    assert ("unreachable-step", pointer) in warnings_of(sent)
+    assert why in " ".join(issue.message for issue in validate_definition(sent).warnings)
+
+
+def test_what_waits_for_an_unreachable_step_is_unreachable_too() -> None:
+    chain = [value(f"s{number}", depends_on=[f"s{number - 1}"]) for number in range(1, 4)]
+    assert [code for code, _ in warnings_of(document(value("s0", when=False), *chain))] == ["unreachable-step"] * 4
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        document(NEVER, value("a"), value("c", depends_on=["a", "never"], join="any")),
+        document(NEVER, value("c", depends_on=["never"], join="settled")),
+        document(value("a", when="input.x == 1"), value("c", depends_on=["a"])),
+        document(value("a"), {**FAILS, "depends_on": ["a"]}, value("c", depends_on=["stop"], join="settled")),
+    ],
+)
+def test_a_step_that_something_can_bring_to_run_is_reachable(sent: Json) -> None:
+    assert [place for code, place in warnings_of(sent) if code == "unreachable-step" and "depends_on" in place] == []
+
+
+@pytest.mark.parametrize("read", ["{{ steps.never.output ?? 1 }}", "{{ steps.never.status }}"])
+def test_a_read_of_a_step_that_never_runs_is_dead(read: str) -> None:
+    assert ("dead-read", "/steps/1/value") in warnings_of(document(NEVER, value("c", read)))
+    assert ("dead-read", "/output") in warnings_of(document(NEVER, value("c"), output=read))
+
+
+def loop(**fields: object) -> Json:
+    return {"step_id": "l", "step_type": "loop", "max_iterations": 3, "steps": [value("x")], **fields}
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (loop(until=False), ("endless-loop", "/steps/0/until")),
+        (loop(until="false"), ("endless-loop", "/steps/0/until")),
+        (loop(**{"while": "{{ true }}"}), ("endless-loop", "/steps/0/while")),
+        (loop(**{"while": True}), ("endless-loop", "/steps/0/while")),
+        (loop(**{"while": False}), ("unreachable-step", "/steps/0/while")),
+        (loop(until="steps.x.output > 1"), None),
+    ],
+)
+def test_a_loop_that_its_condition_never_ends_is_warned_about(sent: Json, expected: tuple[str, str] | None) -> None:
+    assert warnings_of(document(sent)) == ([expected] if expected else [])
+
+
+def test_cases_behind_one_that_is_always_true_are_unreachable() -> None:
+    cases = [{"when": False, "steps": []}, {"when": True, "steps": [value("a")]}, {"when": "input.x", "steps": []}]
+    sent: Json = {"step_id": "s", "step_type": "switch", "cases": cases, "default": {"steps": []}}
+    places = [place for code, place in warnings_of(document(sent)) if code == "unreachable-step"]
+    assert places == ["/steps/0/cases/0/when", "/steps/0/cases/2", "/steps/0/default"]
+
+
+# --- what may lack an output --------------------------------------------------------------------------------------
+
+
+def test_an_output_that_reads_behind_a_skippable_step_is_warned_about() -> None:
+    sent = document(ARMS[0], value("c", depends_on=["yes"]), output="{{ steps.c.output.x }}")
+    assert warnings_of(sent) == [("skippable-read", "/output")]
+
+
+def test_a_strict_read_of_a_step_whose_failure_may_be_tolerated_is_warned_about() -> None:
+    sent = document(agent("a", on_error=[{"continue": True}]), value("c", "{{ steps.a.output }}"))
+    assert warnings_of(sent) == [("skippable-read", "/steps/1/value")]
+
+
+# --- variables ----------------------------------------------------------------------------------------------------
+
+
+def assign(step_id: str, variable: str = "x", to: object = 1, **fields: object) -> Json:
+    return {"step_id": step_id, "step_type": "assign", "values": {variable: to}, **fields}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        value("r", "{{ vars.x }}"),
+        value("r", "{{ vars }}"),
+        value("r", when="vars.x == 1"),
+        agent("r", output="{{ vars.x ?? 0 }}"),
+        switch("b", value("r", "{{ vars.x }}")),
+        agent("r", on_error=[{"steps": [value("h", "{{ vars.x }}")]}]),
+        {"step_id": "e", "step_type": "foreach", "items": "[1]", "steps": [value("r")], "item_output": "{{ vars.x }}"},
+    ],
+)
+@pytest.mark.parametrize(
+    "write", [assign("w"), switch("v", assign("w")), agent("v", on_error=[{"steps": [assign("w")]}])]
+)
+def test_a_read_of_a_variable_that_another_step_sets_meanwhile_is_warned_about(read: Json, write: Json) -> None:
+    assert [code for code, _ in warnings_of(document(read, write))] == ["unordered-read"]
+    assert [code for code, _ in warnings_of(document(write, read))] == ["unordered-read"]
+    other = {**read, "depends_on": [write["step_id"]]}
+    assert warnings_of(document(write, other)) == []
+    between = value("between", depends_on=[write["step_id"]])
+    assert warnings_of(document({**read, "depends_on": ["between"]}, write, between)) == []
+    assert warnings_of(document(read, {**write, "depends_on": [read["step_id"]]})) == []
+
+
+def test_reads_of_other_variables_and_of_their_own_are_fine() -> None:
+    assert warnings_of(document(value("r", "{{ vars.y }}"), assign("w"), vars={"y": 1})) == []
+    assert warnings_of(document(assign("w", to="{{ vars.x + 1 }}"), vars={"x": 1})) == []
+    undo = value("undo", "{{ vars.x }}")
+    assert warnings_of(document(agent("a", compensate=undo), assign("w"))) == []
+
+
+def test_two_steps_that_set_one_variable_in_no_order_are_warned_about() -> None:
+    assert warnings_of(document(assign("a"), assign("b"))) == [("unordered-write", "/steps/1/values/x")]
+    assert warnings_of(document(assign("a"), assign("b", depends_on=["a"]))) == []
+    either_or = document(assign("a", when="input.x == 1"), assign("b", when="input.x != 1"))
+    assert warnings_of(either_or) == []
+
+
+def parallel(**branches: Json) -> Json:
+    return {"step_id": "p", "step_type": "parallel", "branches": {k: {"steps": [v]} for k, v in branches.items()}}
+
+
+def test_what_branches_and_items_lose_is_warned_about() -> None:
+    both = document(parallel(l=assign("a"), r=assign("b")))
+    assert warnings_of(both) == [("lost-write", "/steps/0/branches/r/steps/0/values/x")]
+    across = document(parallel(l=assign("a"), r=value("b", "{{ vars.x }}")))
+    assert warnings_of(across) == [("unordered-read", "/steps/0/branches/r/steps/0/value")]
+    assert warnings_of(document(parallel(l=assign("a"), r=assign("b", "y")))) == []
+    adding = assign("a", to="{{ vars.x + item }}")
+    each: Json = {"step_id": "e", "step_type": "foreach", "items": "[1, 2]", "steps": [adding]}
+    assert warnings_of(document(each)) == [("lost-write", "/steps/0/steps/0/values/x")]
+    begun = {**each, "steps": [assign("z", to=0), {**adding, "depends_on": ["z"]}]}
+    assert warnings_of(document(begun)) == []
+    assert warnings_of(document({**each, "steps": [assign("a", to="{{ item }}")]})) == []
