@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.step_activity import step_activity
-from orchestrator.execution.errors import VectorRejected
+from orchestrator.execution.errors import DimensionMismatch
 from orchestrator.execution.messages_vectors import (
     CollectionView,
     DescribeVectorsResult,
@@ -87,6 +87,6 @@ class VectorActivities:
 
 def _same_dimension(point: VectorPoint, dimensions: int) -> None:
     if not point.vector or len(point.vector) != dimensions:
-        raise VectorRejected(
+        raise DimensionMismatch(
             f"Document {point.id!r} has {len(point.vector)} dimensions, the first one has {dimensions}.",
         )

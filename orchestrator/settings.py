@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     openai_base_url: str | None = None
     default_model: str = "openai/gpt-5-mini"
     """`provider/model` used by agent records that name none."""
+    embedding_model: str = Field("embedded/minilm", pattern=r"^[A-Za-z0-9_-]+/.+$")
+    """`provider/model` that embeds texts; `embedded/minilm` comes with the extra `local`. Vectors of two models do not
+    compare: with another model, fill the collections anew."""
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
 
     http_allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()

@@ -39,6 +39,17 @@ class _Provider:
         return _key_name(self.name)
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderConnection:
+    """How to reach a model's provider for anything but chat: `place` is its URL without credentials."""
+
+    client: openai.AsyncOpenAI
+    model: str
+    place: str
+    key_name: str
+    secret: str | None
+
+
 class ModelProviders:
     """The configured providers. Nothing is opened before the first call, and no call is made to find out anything."""
 
@@ -81,6 +92,15 @@ class ModelProviders:
             ModelRejected: no such provider is configured.
         """
         return self._resolve(model)[0].can
+
+    def connection(self, model: str) -> ProviderConnection:
+        """Return the connection to the provider of `provider/model`; its `model` is what the provider calls it.
+
+        Raises:
+            ModelRejected: an unknown provider, or a missing key.
+        """
+        provider, name = self._resolve(model)
+        return ProviderConnection(provider.client, name, _place(provider.base_url), provider.key_name, provider.secret)
 
     async def aclose(self) -> None:
         """Close every connection."""

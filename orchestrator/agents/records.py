@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import Field
 
+from orchestrator.definition import limits
 from orchestrator.definition.canonical import canonical_sha256
 from orchestrator.definition.issues import Issue, pointer_to
 from orchestrator.definition.part_check import check_part
@@ -26,7 +27,6 @@ LATER_FIELDS = frozenset(
         "fallback_models",
         "mcp_servers",
         "max_turns",
-        "memory",
         "retry",
         "timeouts",
         "tool_policy",
@@ -46,6 +46,27 @@ class TaskRecord(Part):
     output_schema: dict[str, Any] | None = Field(None, description="JSON Schema 2020-12 that the answer must satisfy.")
 
 
+class MemoryRecord(Part):
+    """What an agent remembers: of the conversation of a `session_id`, and by meaning in a collection."""
+
+    window_messages: int = Field(20, ge=1, le=500, description="At most so many of the newest messages are shown.")
+    window_characters: int = Field(
+        40_000, ge=1_000, le=1_000_000, description="They hold together at most so many characters."
+    )
+    ttl_seconds: float = Field(
+        2_592_000, ge=1, le=limits.LONGEST_SECONDS, description="A session is forgotten so long after its last message."
+    )
+    summarise_over_characters: int | None = Field(
+        None,
+        ge=2_000,
+        le=1_000_000,
+        description="Over so many stored characters the oldest messages become a summary; absent: they are dropped.",
+    )
+    collection: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="Collection of the agent's semantic memory."
+    )
+
+
 class AgentRecord(Part):
     """An agent as data: which model, what it is told, and the tasks that it knows."""
 
@@ -58,6 +79,7 @@ class AgentRecord(Part):
     tasks: dict[Annotated[str, Field(min_length=1, max_length=200)], TaskRecord] = Field(default_factory=dict)
     temperature: float | None = Field(None, ge=0, le=2)
     max_output_tokens: int | None = Field(None, ge=1, le=1_000_000)
+    memory: MemoryRecord | None = None
 
 
 def check_record(document: Any, *, agent_type: str | None = None) -> AgentRecord:

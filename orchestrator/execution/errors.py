@@ -114,6 +114,13 @@ class InvalidInput(RequestError):
     title = "Invalid input"
 
 
+class InvalidSessionId(RequestError):
+    """A session's id is no short plain text."""
+
+    code = "invalid-session-id"
+    title = "Invalid session id"
+
+
 class InvalidAgent(RequestError):
     """An agent record breaks a rule; `issues` holds every one."""
 
@@ -149,6 +156,13 @@ class AgentNotFound(NotFound):
     title = "Agent not found"
 
 
+class SessionNotFound(NotFound):
+    """No conversation has this id, or it has run out."""
+
+    code = "session-not-found"
+    title = "Session not found"
+
+
 class WorkflowDeleted(OrchestratorError):
     """The definition was deleted: it starts no more executions."""
 
@@ -175,6 +189,13 @@ class AgentExists(Conflict):
 
     code = "agent-exists"
     title = "Agent exists"
+
+
+class CollectionExists(Conflict):
+    """A collection of vectors with this name exists."""
+
+    code = "collection-exists"
+    title = "Collection exists"
 
 
 class VersionConflict(Conflict):
@@ -231,10 +252,17 @@ class RedisUnavailable(Unavailable):
 
 
 class VectorsUnavailable(Unavailable):
-    """The vector store does not answer, or another process owns the embedded one."""
+    """The vector store does not answer, or there is none."""
 
     code = "vectors-unavailable"
     title = "Vector store unavailable"
+
+
+class VectorsLocked(VectorsUnavailable):
+    """Another process owns the folder of the embedded vector store."""
+
+    code = "vectors-locked"
+    title = "Vector store locked"
 
 
 class ClaimsUnavailable(Unavailable):
@@ -385,10 +413,24 @@ class HttpBadResponse(StepFailure):
 
 
 class VectorRejected(StepFailure):
-    """The vector store refuses the request: a wrong dimension, an unknown collection, a filter it does not know."""
+    """The vector store refuses the request: a bad name or vector, a filter it does not know, too many documents."""
 
     code = "vector-rejected"
     title = "Vector request rejected"
+
+
+class DimensionMismatch(VectorRejected):
+    """The collection holds vectors of another dimension or distance; `details` has both."""
+
+    code = "dimension-mismatch"
+    title = "Dimension mismatch"
+
+
+class CollectionNotFound(VectorRejected):
+    """No collection of vectors has this name."""
+
+    code = "collection-not-found"
+    title = "Collection not found"
 
 
 class OutcomeUnknown(StepFailure):

@@ -43,6 +43,24 @@ def ok(value: Any = None) -> Behaviour:
     return respond
 
 
+def embeddings(dimensions: int = 8) -> Behaviour:
+    """Answer with a vector for each text that counts its letters, in the reverse order; 3 tokens a text."""
+
+    async def respond(_: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        def vector(given: str) -> list[float]:
+            return [1.0 + sum(ord(letter) % dimensions == place for letter in given) for place in range(dimensions)]
+
+        data = [
+            {"object": "embedding", "index": index, "embedding": vector(given)}
+            for index, given in enumerate(body["input"])
+        ]
+        tokens = 3 * len(data)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return _json({"object": "list", "model": body["model"], "data": data[::-1], "usage": usage})
+
+    return respond
+
+
 def text(answer: str, *, finish_reason: str = "stop") -> Behaviour:
     """Answer with this text; `finish_reason="length"` says that it was cut off."""
 

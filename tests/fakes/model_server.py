@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.fakes.model_behaviours import Behaviour, ok
+from tests.fakes.model_behaviours import Behaviour, embeddings, ok
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,16 @@ class FakeModelServer:
             behaviour = self._behaviour(call)
         return await behaviour(request, call.body)
 
+    async def handle_embeddings(self, request: web.Request) -> web.StreamResponse:
+        """Log the request as a call of the task `embeddings`; only what is scripted for that concerns it."""
+        body = json.loads(await request.read())
+        call = ModelCall(time.monotonic(), body, dict(request.headers), "embeddings", "\n".join(body["input"]))
+        with self._lock:
+            self._calls.append(call)
+            script = self._scripts.get("embeddings")
+            behaviour = (script.next() if script else None) or embeddings()
+        return await behaviour(request, body)
+
     def _behaviour(self, call: ModelCall) -> Behaviour:
         matching = [script for word, script in self._scripts.items() if word is not None and call.concerns(word)]
         for script in [*matching, self._scripts.get(None)]:
@@ -132,6 +142,7 @@ def running_model_server(port: int = 0) -> Iterator[FakeModelServer]:
 async def _served(server: FakeModelServer, port: int) -> AsyncIterator[None]:
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/chat/completions", server.handle)
+    app.router.add_post("/v1/embeddings", server.handle_embeddings)
     app.router.add_get("/health", _healthy)
     app.router.add_get("/v1/models", _models)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.05)

@@ -84,23 +84,30 @@ async def test_documents_are_stored_found_and_described_through_activities(calle
 
 
 @pytest.mark.parametrize(
-    ("name", "request_"),
+    ("name", "code", "request_"),
     [
-        ("vector_search", VectorSearchInput(call=CALL, collection="nothing", vector=[1.0])),
-        ("vector_search", VectorSearchInput(call=CALL, collection="a/b", vector=[1.0])),
-        ("vector_search", VectorSearchInput(call=CALL, collection="x", vector=[1.0], filter={"must": 1})),
+        ("vector_search", "collection-not-found", VectorSearchInput(call=CALL, collection="nothing", vector=[1.0])),
+        ("vector_search", "vector-rejected", VectorSearchInput(call=CALL, collection="a/b", vector=[1.0])),
+        (
+            "vector_search",
+            "vector-rejected",
+            VectorSearchInput(call=CALL, collection="x", vector=[1.0], filter={"must": 1}),
+        ),
         (
             "vector_upsert",
+            "dimension-mismatch",
             VectorUpsertInput(
                 call=CALL, collection="x", documents=[VectorDocument(vector=[1.0]), VectorDocument(vector=[1.0, 2.0])]
             ),
         ),
     ],
 )
-async def test_a_request_that_the_store_refuses_is_not_tried_again(caller: Caller, name: str, request_: Any) -> None:
+async def test_a_request_that_the_store_refuses_is_not_tried_again(
+    caller: Caller, name: str, code: str, request_: Any
+) -> None:
     with pytest.raises(ActivityFailureError) as caught:
         await caller.run(name, dict, request_)
     cause = caught.value.cause
     assert isinstance(cause, ApplicationError)
-    assert (cause.type, cause.non_retryable) == ("vector-rejected", True)
+    assert (cause.type, cause.non_retryable) == (code, True)
     assert (await caller.run("describe_vectors", DescribeVectorsResult)).collections == []

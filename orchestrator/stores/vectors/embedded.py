@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.execution.errors import VectorRejected, VectorsUnavailable
+from orchestrator.execution.errors import VectorRejected, VectorsLocked, VectorsUnavailable
 from orchestrator.stores.vectors.filters import Condition, IsEmpty, IsNull, VectorFilter
 from orchestrator.stores.vectors.port import (
     MOST_RESULTS,
@@ -82,6 +82,11 @@ class EmbeddedVectors:
         check_collection(name)
         await self._run(lambda: self._delete(name, ids))
 
+    async def drop_collection(self, name: str) -> None:
+        """Remove a collection; see `VectorStore`."""
+        check_collection(name)
+        await self._run(lambda: self._drop(name))
+
     async def describe(self) -> VectorsDescription:
         """Say how the store does; see `VectorStore`."""
         try:
@@ -124,7 +129,7 @@ class EmbeddedVectors:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 os.close(handle)
-                raise VectorsUnavailable(
+                raise VectorsLocked(
                     "Another process owns the embedded vector store.",
                     hint="Run one worker per QDRANT_PATH, or share a Qdrant server through QDRANT_URL.",
                 ) from error
@@ -207,6 +212,16 @@ class EmbeddedVectors:
         shard = self._existing(name)
         shard.edge.update(_library().UpdateOperation.delete_points([stored_id(given) for given in ids]))
         shard.edge.flush()
+
+    def _drop(self, name: str) -> None:
+        with self._opening:
+            self._existing(name).edge.close()
+            del self._shards[name]
+            # Renamed first: a crash in between leaves no half collection under the name.
+            gone = self._path / f".gone-{name}"
+            shutil.rmtree(gone, ignore_errors=True)
+            (self._path / name).rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
     def _collections(self) -> tuple[CollectionInfo, ...]:
         names = sorted(entry.parent.name for entry in self._path.glob("*/collection.json"))

@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-from orchestrator.execution.errors import VectorRejected
+from orchestrator.execution.errors import CollectionNotFound, DimensionMismatch, VectorRejected
 from orchestrator.stores.vectors.filters import VectorFilter
 
 Distance = Literal["cosine", "dot", "euclid", "manhattan"]
 
+OTHER_DIMENSION: Final = (
+    "Embed with the model that filled the collection (EMBEDDING_MODEL), or use another collection, or delete this one "
+    "(DELETE /api/v1/collections/NAME) and fill it anew."
+)
 MOST_RESULTS: Final = 1000
 MOST_DIMENSIONS: Final = 65_536
 _COLLECTION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -86,6 +90,9 @@ class VectorStore(Protocol):
     async def delete(self, name: str, ids: Sequence[str | int]) -> None:
         """Remove points; unknown ids are ignored."""
 
+    async def drop_collection(self, name: str) -> None:
+        """Remove a collection with all that it holds; one that does not exist is refused."""
+
     async def describe(self) -> VectorsDescription:
         """Say how the store does; never raises for a store that is away."""
 
@@ -119,9 +126,10 @@ def check_vector(vector: Sequence[float], dimensions: int | None, name: str) -> 
     if not all(map(math.isfinite, values)):
         raise VectorRejected("A vector holds NaN or infinity.")
     if dimensions is not None and len(values) != dimensions:
-        raise VectorRejected(
+        raise DimensionMismatch(
             f"Collection {name!r} holds vectors of {dimensions} dimensions, this one has {len(values)}.",
-            hint="Embed with the model that filled the collection, or use another collection.",
+            hint=OTHER_DIMENSION,
+            details={"collection": name, "dimensions": dimensions, "given": len(values)},
         )
     return values
 
@@ -154,14 +162,17 @@ def match_of(known_id: object, score: float, payload: dict[str, Any] | None) -> 
     return VectorMatch(id=own, score=score, payload=found)
 
 
-def other_shape(name: str, has: tuple[int | None, str | None], wanted: tuple[int, str]) -> VectorRejected:
+def other_shape(name: str, has: tuple[int | None, str | None], wanted: tuple[int, str]) -> DimensionMismatch:
     """Say that a collection exists in another shape."""
-    return VectorRejected(
+    return DimensionMismatch(
         f"Collection {name!r} holds {has[0]} dimensions by {has[1]}, not {wanted[0]} by {wanted[1]}.",
-        hint="Use another collection's name, or delete this one first.",
+        hint=OTHER_DIMENSION,
+        details={"collection": name, "dimensions": has[0], "distance": has[1], "given": wanted[0]},
     )
 
 
-def unknown_collection(name: str) -> VectorRejected:
+def unknown_collection(name: str) -> CollectionNotFound:
     """Say that a collection does not exist."""
-    return VectorRejected(f"Collection {name!r} does not exist; the first upsert creates it.")
+    return CollectionNotFound(
+        f"Collection {name!r} does not exist.", hint="The first upsert creates it, or POST /api/v1/collections/."
+    )

@@ -9,10 +9,11 @@ from typing import Final
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from orchestrator.execution.errors import VectorRejected, VectorsUnavailable
+from orchestrator.execution.errors import DimensionMismatch, VectorRejected, VectorsUnavailable
 from orchestrator.stores.vectors.filters import VectorFilter
 from orchestrator.stores.vectors.port import (
     MOST_RESULTS,
+    OTHER_DIMENSION,
     CollectionInfo,
     Distance,
     VectorMatch,
@@ -102,6 +103,14 @@ class RemoteVectors:
         async with _translated(name):
             await self._client.delete(name, points_selector=selected, wait=True)
 
+    async def drop_collection(self, name: str) -> None:
+        """Remove a collection; see `VectorStore`."""
+        check_collection(name)
+        async with _translated(name):
+            if not await self._client.collection_exists(name):
+                raise unknown_collection(name)
+            await self._client.delete_collection(name)
+
     async def describe(self) -> VectorsDescription:
         """Say how the store does, with its first 100 collections; see `VectorStore`."""
         try:
@@ -157,4 +166,6 @@ def _refusal(error: UnexpectedResponse, name: str) -> VectorRejected | VectorsUn
     text = error.content.decode("utf-8", "replace")[:300]
     if status in (408, 429) or status >= 500:
         return VectorsUnavailable(f"The Qdrant server answered {status}: {text}")
+    if "dimension error" in text.lower():
+        return DimensionMismatch(f"Collection {name!r} holds other vectors: {text}", hint=OTHER_DIMENSION)
     return VectorRejected(f"The Qdrant server refuses the request for collection {name!r}: {text}")

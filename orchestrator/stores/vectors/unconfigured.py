@@ -37,6 +37,10 @@ class NoVectors:
         """Refuse."""
         self._refuse()
 
+    async def drop_collection(self, name: str) -> None:
+        """Refuse."""
+        self._refuse()
+
     async def describe(self) -> VectorsDescription:
         """Say that there is none."""
         return VectorsDescription("none", False, "no vector store is configured")

@@ -134,3 +134,12 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"agent_type": "a", "modle": "x"}')
     with pytest.raises(InvalidAgent, match=r"a\.json' is not an agent record: /modle"):
         read_records(tmp_path)
+
+
+def test_what_an_agent_remembers_is_bounded() -> None:
+    memory = check_record(record(memory={"window_messages": 5, "collection": "facts"})).memory
+    assert memory is not None
+    assert (memory.window_messages, memory.summarise_over_characters, memory.collection) == (5, None, "facts")
+    wrong = {"window_messages": 0, "ttl_seconds": 0, "summarise_over_characters": 10, "collection": "a/b", "colour": 1}
+    found = issues_of(record(memory=wrong))
+    assert {pointer.removeprefix("/memory/") for pointer in found} == set(wrong)
