@@ -105,7 +105,9 @@ async def test_an_error_after_some_batches_tells_what_they_cost(
     model_server.then(does.embeddings(), does.status(500), task="embeddings")
     with pytest.raises(ModelUnavailable) as caught:
         await embedder_of("openai/embed").embed(["x"] * 65, timeout_seconds=10)
-    assert caught.value.details["usage"] == {"input_tokens": 192, "output_tokens": 0, "model_calls": 1}
+    usage = caught.value.usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.model_calls) == (192, 1)
 
 
 async def test_a_provider_that_fails_too_often_opens_its_circuit(

@@ -41,7 +41,7 @@ class Embedder:
 
         Raises:
             VectorRejected: a text cannot be embedded.
-            StepFailure: what the call ended in, classified; `details.usage` has what earlier calls cost.
+            StepFailure: what the call ended in, classified; its `usage` is what earlier calls cost.
             CircuitOpen: the provider failed too often lately.
         """
         sound = check_texts(texts)
@@ -73,7 +73,8 @@ class Embedder:
             try:
                 found, cost = await self._call(texts[start : start + TEXTS_A_CALL], ends_at)
             except OrchestratorError as error:
-                _tell_cost(error, usage)
+                if usage.model_calls:
+                    error.usage = usage
                 raise
             vectors += found
             usage = TokenUsage(
@@ -91,8 +92,3 @@ class Embedder:
             )
         async with self._breakers.guard(f"model:{self._model}", lease_seconds=left):
             return await embed_batch(self._providers, self._model, texts, left)
-
-
-def _tell_cost(error: OrchestratorError, usage: TokenUsage) -> None:
-    if usage.model_calls:
-        error.details = {**error.details, "usage": usage.model_dump()}
