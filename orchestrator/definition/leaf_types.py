@@ -9,13 +9,13 @@ from pydantic import Field, field_validator, model_validator
 
 from orchestrator.definition import limits
 from orchestrator.definition.envelope import Step
-from orchestrator.definition.parts import ErrorType, Part, Seconds, StatusClass, StatusCode, WorkflowId
+from orchestrator.definition.parts import Budget, ErrorType, Part, Seconds, StatusClass, StatusCode, WorkflowId
 
 
 class AgentTask(Step):
     """One task for one agent."""
 
-    templates: ClassVar[tuple[str, ...]] = ("parameters",)
+    templates: ClassVar[tuple[str, ...]] = ("parameters", "session_id")
 
     step_type: Literal["agent_task"]
     agent_type: str = Field(min_length=1, max_length=64)
@@ -23,6 +23,14 @@ class AgentTask(Step):
     parameters: Any = Field(default_factory=dict, description="Template; what the prompt sees as `parameters`.")
     model: str | None = Field(None, min_length=1, max_length=200, description="`provider/model`, over the record's.")
     output_schema: dict[str, Any] | None = Field(None, description="JSON Schema of the answer, over the task's.")
+    tools: list[Annotated[str, Field(min_length=1, max_length=128)]] | None = Field(
+        None, max_length=128, description="Those of the agent's tools that this step may use; absent: all of them."
+    )
+    session_id: str | None = Field(
+        None, min_length=1, max_length=1_000, description="Template; the conversation that the agent goes on with."
+    )
+    max_turns: int | None = Field(None, ge=1, le=limits.MOST_TURNS, description="Model answers, over the record's.")
+    budget: Budget | None = Field(None, description="What this step may spend, beside the document's budget.")
 
 
 class BasicAuth(Part):

@@ -27,6 +27,9 @@ HEARTBEAT_SECONDS = 10.0
 CLEANUP_SECONDS = 3_600.0
 SIGNALS_BUFFERED = 1_000
 CHILD_DEPTH = 16
+TURNS = 10
+"""Model answers of an agent that says nothing about `max_turns`."""
+MOST_TURNS = 100
 MOST_PLACES = 1_000
 """Largest `concurrency.max`."""
 TAGS_BYTES = 2_048

@@ -30,7 +30,7 @@ from orchestrator.definition.leaf_types import (
     Wait,
     WaitForSignal,
 )
-from orchestrator.definition.parts import AtLeast, Durability, Part, Retry, Seconds, Tags, Timeouts, WorkflowId
+from orchestrator.definition.parts import AtLeast, Budget, Durability, Part, Retry, Seconds, Tags, Timeouts, WorkflowId
 
 AnyStep = Annotated[
     AgentTask
@@ -94,6 +94,7 @@ class DocumentLimits(Part):
     """Bounds of one execution."""
 
     max_parallel_steps: int = Field(limits.MAX_PARALLEL_STEPS, ge=1, le=limits.MAX_PARALLEL_STEPS)
+    budget: Budget | None = Field(None, description="What the execution and its children may spend.")
 
 
 class Concurrency(Part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from orchestrator.definition import limits
 
@@ -53,3 +53,21 @@ class AtLeast(Part):
     """At least n of several must complete."""
 
     at_least: int = Field(ge=1, le=limits.STEPS)
+
+
+class Budget(Part):
+    """What may be spent on models and tools."""
+
+    tokens: int | None = Field(None, ge=1, description="Input and output tokens together.")
+    cost_usd: float | None = Field(None, gt=0, description="US dollars, by the price table of the settings.")
+    model_calls: int | None = Field(None, ge=1)
+    tool_calls: int | None = Field(None, ge=1)
+    on_exhausted: Literal["fail", "park"] = Field(
+        "fail", description="`fail` with `budget-exhausted`, or `park` the step until somebody raises the budget."
+    )
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> Budget:
+        if not self.model_fields_set & {"tokens", "cost_usd", "model_calls", "tool_calls"}:
+            raise ValueError("a budget takes at least one of 'tokens', 'cost_usd', 'model_calls', 'tool_calls'")
+        return self

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestrator.execution.messages import ErrorInfo, ExecutionView, StepResult
+from orchestrator.execution.messages import BudgetRaise, ErrorInfo, ExecutionView, StepResult
+from orchestrator.execution.messages_agents import AgentReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class ActivityFailed:
     attempts: int
     cancelled: bool = False
     """It ended because it was cancelled."""
+    report: AgentReport | None = None
+    """What a model activity told beside its error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,13 @@ class ParkedStepRepaired:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetRaised:
+    """An operator raised the execution's budget."""
+
+    more: BudgetRaise
+
+
+@dataclass(frozen=True, slots=True)
 class PauseRequested:
     """Somebody puts a hold on the execution."""
 
@@ -124,6 +134,7 @@ Event = (
     | SignalReceived
     | ApprovalGiven
     | ParkedStepRepaired
+    | BudgetRaised
     | PauseRequested
     | ResumeRequested
     | CancelRequested

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.execution.budgets import Budget, Ledger
 from orchestrator.execution.messages import ErrorInfo, Lineage
+from orchestrator.execution.messages_agents import ToolCallRequest, ToolOutcome, TranscriptPart
+from orchestrator.execution.messages_ledger import Reservation, SpendTotals
 
 StepState = Literal["pending", "running", "skipped", "completed", "failed", "cancelled"]
 TERMINAL: frozenset[str] = frozenset({"skipped", "completed", "failed", "cancelled"})
@@ -16,6 +19,51 @@ Phase = Literal["running", "ending", "cleaning", "closing", "closed"]
 `on_cancel`; `closing`: the output is being checked."""
 
 ROOT = ""
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """One tool call of an agent's present turn."""
+
+    request: ToolCallRequest
+    state: Literal["due", "approval", "running", "done"] = "due"
+    activity_id: str | None = None
+    child_id: str | None = None
+    outcome: ToolOutcome | None = None
+
+
+@dataclass(slots=True)
+class AgentLoop:
+    """Where an `agent_task` stands between its turns."""
+
+    parameters: Any = None
+    session_id: str | None = None
+    due: Literal["model", "tools"] | None = "model"
+    """What is to be scheduled next; None while it is in flight or waits for people."""
+    turn: int = 0
+    """Number of the model call that is due or in flight, from 0: fallbacks and repairs count."""
+    rounds: int = 0
+    """How often the model asked for tools."""
+    model_index: int = 0
+    repaired: bool = False
+    """Whether the present model had its repair turn."""
+    sound: int = 0
+    """How many parts of the transcript a fallback model shall see: refused answers are left out."""
+    transcript: list[TranscriptPart] = field(default_factory=list)
+    outcomes: list[ToolOutcome] = field(default_factory=list)
+    repair: list[dict[str, Any]] | None = None
+    calls: list[ToolCall] = field(default_factory=list)
+    agent_version: int | None = None
+    fallbacks: int = 0
+    max_turns: int = 0
+    tools_sha256: str | None = None
+    approvers: list[str] | None = None
+    tried: int = 0
+    """Attempts of the present turn that ended before its budget was reserved anew."""
+    ask: Reservation | None = None
+    """What the next model call reserves; None: nobody knows yet."""
+    budget: Budget | None = None
+    spent: SpendTotals = field(default_factory=SpendTotals)
 
 
 @dataclass(slots=True)
@@ -49,6 +97,23 @@ class StepRecord:
     """How often steps inside it were begun again; its own next try takes ids and keys beyond theirs."""
     cursor: dict[str, Any] | None = None
     """Position inside a block, a wait or an approval."""
+    agent: AgentLoop | None = None
+    """Position of an agent's loop."""
+
+    @property
+    def flights(self) -> list[str]:
+        """Ids of the step's activities and awaited children that are in flight."""
+        found = [identifier for identifier in (self.activity_id, self.child_id) if identifier is not None]
+        for call in self.agent.calls if self.agent is not None else ():
+            found += [identifier for identifier in (call.activity_id, call.child_id) if identifier is not None]
+        return found
+
+    @property
+    def children(self) -> list[str]:
+        """Ids of the step's awaited children."""
+        found = [self.child_id] if self.child_id is not None else []
+        calls = self.agent.calls if self.agent is not None else ()
+        return found + [call.child_id for call in calls if call.child_id is not None]
 
     @property
     def terminal(self) -> bool:
@@ -138,6 +203,10 @@ class ExecutionState:
     compensation_errors: list[ErrorInfo] = field(default_factory=list)
     detached: list[tuple[str, str]] = field(default_factory=list)
     """Children that are not awaited: (execution id, `on_parent_close`)."""
+    budget: Budget | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+    unaffordable: list[tuple[str, str]] = field(default_factory=list)
+    """(scope id, step id) of agents that wait until calls in flight give back what they reserved."""
     retained: list[str] = field(default_factory=list)
     """Closed inner scopes that are kept for inspection, oldest first."""
     outcome: Outcome | None = None

@@ -1,0 +1,98 @@
+"""Builds what the activities of an agent's loop are sent."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from orchestrator.definition.compiled import TimeoutRule
+from orchestrator.definition.models import AgentTask
+from orchestrator.execution.agent_budgets import reserved_for
+from orchestrator.execution.calls import step_call
+from orchestrator.execution.commands import ScheduleActivity
+from orchestrator.execution.engine import Place
+from orchestrator.execution.messages_agents import CallToolInput, CallToolResult, InvokeModelInput, InvokeModelResult
+from orchestrator.execution.paths import activity_id
+from orchestrator.execution.state import AgentLoop, ExecutionState, ToolCall
+
+TOOL_START_TO_CLOSE_SECONDS = 60.0
+TOOL_SCHEDULE_TO_CLOSE_SECONDS = 3_600.0
+
+
+def model_turn(state: ExecutionState, place: Place, loop: AgentLoop) -> ScheduleActivity:
+    """Return the command for the model turn that is due."""
+    step, scope = place.step, place.run.state
+    model = cast(AgentTask, step.model)
+    suffix = f"/m{loop.turn}" if loop.turn else ""
+    call = step_call(state, place, suffix)
+    first = not loop.transcript
+    argument = InvokeModelInput(
+        call=call.model_copy(update={"max_attempts": max(call.max_attempts - loop.tried, 1)}) if loop.tried else call,
+        agent_type=model.agent_type,
+        task=model.task,
+        parameters=loop.parameters if first else None,
+        input=state.input if first else None,
+        dependencies={name: scope.steps[name].output for name in step.listed} if first else {},
+        model=model.model,
+        output_schema=model.output_schema,
+        turn=loop.turn,
+        agent_version=loop.agent_version,
+        transcript=loop.transcript,
+        outcomes=loop.outcomes,
+        repair=loop.repair,
+        model_index=loop.model_index,
+        tools=model.tools,
+        tools_sha256=loop.tools_sha256,
+        session_id=loop.session_id,
+        reserved=reserved_for(loop, (state.budget, loop.budget)),
+    )
+    return ScheduleActivity(
+        activity_id=_identifier(place, suffix),
+        activity="invoke_model",
+        arguments=(argument,),
+        result_type=InvokeModelResult,
+        retry=step.retry,
+        timeouts=step.timeouts,
+        summary=f"{step.model.label}: turn {loop.turn + 1}" if loop.turn else step.model.label,
+        task_queue=step.task_queue,
+        priority=step.model.priority,
+        heartbeat=step.model.timeouts.heartbeat_seconds if step.model.timeouts else None,
+    )
+
+
+def tool_request(
+    state: ExecutionState, place: Place, loop: AgentLoop, call: ToolCall, number: int
+) -> ScheduleActivity:
+    """Return the command for one tool call."""
+    model, request = cast(AgentTask, place.step.model), call.request
+    suffix = f"/t{loop.turn}.{number}"
+    argument = CallToolInput(
+        call=step_call(state, place, suffix),
+        tool=request.tool,
+        mcp_server=request.mcp_server,
+        arguments=request.arguments,
+        agent_type=model.agent_type,
+        agent_version=loop.agent_version,
+        tools_sha256=loop.tools_sha256,
+    )
+    own = place.step.timeouts
+    return ScheduleActivity(
+        activity_id=_identifier(place, suffix),
+        activity="call_tool",
+        arguments=(argument,),
+        result_type=CallToolResult,
+        retry=place.step.retry,
+        timeouts=TimeoutRule(
+            request.timeout_seconds or TOOL_START_TO_CLOSE_SECONDS,
+            min(own.schedule_to_close, TOOL_SCHEDULE_TO_CLOSE_SECONDS),
+            own.schedule_to_start,
+            own.heartbeat,
+        ),
+        summary=f"{place.step.model.label}: {request.tool}",
+        task_queue=place.step.task_queue,
+        priority=place.step.model.priority,
+    )
+
+
+def _identifier(place: Place, suffix: str) -> str:
+    tries = place.run.state.tries + place.record.retried
+    return activity_id(place.path, f"{suffix}#{tries}" if tries else suffix)
