@@ -58,6 +58,8 @@ def application_error(error: OrchestratorError, call: StepCall, *, attempt: int)
     used_up = bool(call.max_attempts) and attempt >= call.max_attempts and not parked
     refused = any(matches_error(error.code, pattern) for pattern in call.non_retryable_errors)
     details: dict[str, Any] = {"attempts": attempt, "details": bounded_details(error.details)}
+    if error.report:
+        details["report"] = error.report
     if error.hint:
         details["hint"] = clean_text(error.hint)
     delay = error.retry_after_seconds

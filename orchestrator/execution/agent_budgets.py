@@ -36,7 +36,9 @@ class AgentBudgets:
             yield loop.budget, loop.spent
 
     def verdict(self, place: Place, loop: AgentLoop) -> Verdict:
-        """Say whether what is due may begin."""
+        """Say whether what is due may begin; cleaning up is never held back."""
+        if self._engine.state.phase == "cleaning":
+            return "go"
         if loop.due == "tools":
             return self.tool_verdict(loop)
         answer: Verdict = "go"
@@ -49,6 +51,8 @@ class AgentBudgets:
 
     def tool_verdict(self, loop: AgentLoop) -> Verdict:
         """Say whether one more tool call may begin."""
+        if self._engine.state.phase == "cleaning":
+            return "go"
         spent = any(budget.verdict(totals, {"tool_calls": 1}) != "go" for budget, totals in self._all(loop))
         return "exhausted" if spent else "go"
 

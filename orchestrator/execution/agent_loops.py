@@ -18,7 +18,7 @@ from orchestrator.execution.agent_budgets import AgentBudgets
 from orchestrator.execution.agent_requests import model_turn, tool_request
 from orchestrator.execution.children import Children
 from orchestrator.execution.engine import Engine, Place
-from orchestrator.execution.errors import BudgetExhausted, MaxTurnsExceeded
+from orchestrator.execution.errors_agents import BudgetExhausted, MaxTurnsExceeded
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_agents import InvokeModelResult, ToolOutcome
 from orchestrator.execution.state import AgentLoop, ToolCall

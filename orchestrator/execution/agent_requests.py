@@ -59,9 +59,7 @@ def model_turn(state: ExecutionState, place: Place, loop: AgentLoop) -> Schedule
     )
 
 
-def tool_request(
-    state: ExecutionState, place: Place, loop: AgentLoop, call: ToolCall, number: int
-) -> ScheduleActivity:
+def tool_request(state: ExecutionState, place: Place, loop: AgentLoop, call: ToolCall, number: int) -> ScheduleActivity:
     """Return the command for one tool call."""
     model, request = cast(AgentTask, place.step.model), call.request
     suffix = f"/t{loop.turn}.{number}"

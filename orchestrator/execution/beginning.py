@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from orchestrator.definition.models import (
+    AgentTask,
     Approval,
     Assign,
     ChildWorkflow,
@@ -16,20 +17,20 @@ from orchestrator.definition.models import (
     Wait,
     WaitForSignal,
 )
+from orchestrator.execution.agent_loops import CLAIMED_BYTES, AgentLoops
 from orchestrator.execution.blocks import Blocks
+from orchestrator.execution.calls import step_call
 from orchestrator.execution.children import Children
 from orchestrator.execution.clock import iso
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.ending import Ending
 from orchestrator.execution.engine import Engine, Place
-from orchestrator.execution.messages import ErrorInfo, StepCall
+from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.requests import build_request
 from orchestrator.execution.steps import StepEnds
 from orchestrator.execution.waiting import Waits
 
-CLAIMED_BYTES = 128 * 1024
-"""What is larger is kept outside the history and counts no more than this."""
 _WAITS = (Wait, WaitForSignal, Approval)
 
 
@@ -42,17 +43,26 @@ class Beginnings:
         blocks: begins steps that hold scopes.
         waits: begins steps that wait.
         children: begins child executions.
+        agents: begins agents' loops.
         ending: ends the execution, for `finish`.
     """
 
     def __init__(
-        self, engine: Engine, ends: StepEnds, blocks: Blocks, waits: Waits, children: Children, ending: Ending
+        self,
+        engine: Engine,
+        ends: StepEnds,
+        blocks: Blocks,
+        waits: Waits,
+        children: Children,
+        agents: AgentLoops,
+        ending: Ending,
     ) -> None:
         self._engine = engine
         self._ends = ends
         self._blocks = blocks
         self._waits = waits
         self._children = children
+        self._agents = agents
         self._ending = ending
 
     def begin(self, place: Place) -> None:
@@ -99,6 +109,8 @@ class Beginnings:
             self._finish(place, fields.get("value"))
         elif isinstance(model, ChildWorkflow):
             self._children.begin(place, model, fields)
+        elif isinstance(model, AgentTask):
+            self._agents.begin(place, model, fields)
         elif isinstance(model, _WAITS):
             self._waits.begin(place, fields)
         else:
@@ -118,8 +130,7 @@ class Beginnings:
 
     def _schedule(self, place: Place, fields: dict[str, Any]) -> None:
         step, scope = place.step, place.run.state
-        dependencies = {name: scope.steps[name].output for name in step.listed}
-        request = build_request(step, self._call(place), fields, self._engine.state.input, dependencies)
+        request = build_request(step, step_call(self._engine.state, place), fields)
         tries = scope.tries + place.record.retried
         identifier = activity_id(place.path, f"#{tries}" if tries else "")
         place.record.activity_id = identifier
@@ -138,21 +149,4 @@ class Beginnings:
                 priority=step.model.priority,
                 heartbeat=step.model.timeouts.heartbeat_seconds if step.model.timeouts else None,
             )
-        )
-
-    def _call(self, place: Place) -> StepCall:
-        step, root = place.step, self._engine.state.lineage.root or self._engine.state.execution_id
-        epoch = place.run.state.epoch + place.record.epoch
-        key = (
-            place.path if root == self._engine.state.execution_id else f"{self._engine.state.execution_id}/{place.path}"
-        )
-        return StepCall(
-            execution_id=self._engine.state.execution_id,
-            workflow_id=self._engine.state.workflow_id,
-            workflow_version=self._engine.state.workflow_version,
-            path=place.path,
-            step_id=step.step_id,
-            idempotency_key=f"{root}/{key}#{epoch}" if epoch else f"{root}/{key}",
-            max_attempts=step.retry.max_attempts,
-            non_retryable_errors=list(step.retry.non_retryable),
         )

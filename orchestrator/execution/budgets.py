@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.definition.models import DocumentHead
 from orchestrator.execution.messages import BudgetRaise, BudgetShare
 from orchestrator.execution.messages_ledger import LedgerCall, LedgerView, Reservation, SpendTotals
 
@@ -70,9 +71,7 @@ class Budget:
     def exhausted(self, totals: SpendTotals) -> list[str]:
         """Name the dimensions of which nothing is left."""
         return [
-            name
-            for name in DIMENSIONS
-            if (limit := self.limit(name)) is not None and spent_of(totals, name) >= limit
+            name for name in DIMENSIONS if (limit := self.limit(name)) is not None and spent_of(totals, name) >= limit
         ]
 
     def raise_by(self, more: BudgetRaise) -> None:
@@ -96,6 +95,19 @@ class Budget:
         """Return what a turn reserves whose prompt nobody has seen yet."""
         tokens = min(max(int((self.tokens or 0) / FIRST_SHARE), LEAST_TOKENS), MOST_TOKENS)
         return Reservation(tokens=tokens, cost_usd=(self.cost_usd or 0.0) / FIRST_SHARE)
+
+
+def budget_of(head: DocumentHead, share: BudgetShare | None) -> Budget | None:
+    """Return an execution's budget: the smaller of its definition's bounds and what its parent lets it spend."""
+    own = head.limits.budget if head.limits is not None else None
+    if own is None and share is None:
+        return None
+    found = Budget(on_exhausted=own.on_exhausted if own is not None else "fail")
+    for name in DIMENSIONS:
+        bounds = [value for part in (own, share) if (value := getattr(part, name, None)) is not None]
+        if bounds:
+            setattr(found, name, min(bounds))
+    return found
 
 
 def spent_of(totals: SpendTotals, name: str) -> float:

@@ -44,22 +44,40 @@ class Children:
         child_id = self._child_id(place)
         place.record.child_id = child_id
         self._engine.in_flight[child_id] = (place.run.scope_id, place.step.step_id)
+        start = self._start(child_id, model.workflow_id, model.version, fields.get("input", {}))
+        self._engine.commands.append(StartChild(child_id, start, place.step.model.label, awaited=model.wait))
+
+    def tool_start(
+        self, place: Place, suffix: str, workflow_id: str, version: int | None, value: Any
+    ) -> StartChild | None:
+        """Return the command that starts the execution of an agent's workflow tool; None: nested too deep."""
+        if self._engine.state.depth >= CHILD_DEPTH:
+            return None
+        child_id = self._child_id(place, suffix)
+        summary = f"{place.step.model.label}: {workflow_id}"
+        return StartChild(child_id, self._start(child_id, workflow_id, version, value), summary, awaited=True)
+
+    def _start(self, child_id: str, workflow_id: str, version: int | None, value: Any) -> StartExecution:
+        state = self._engine.state
+        share = state.budget.share(state.ledger.total) if state.budget is not None else None
+        if state.budget is not None and share is not None:
+            state.budget.reserved[child_id] = share.model_dump(exclude_none=True)
         root = state.lineage.root or state.execution_id
-        start = StartExecution(
-            workflow_id=model.workflow_id,
-            version=model.version,
-            input=fields.get("input", {}),
+        return StartExecution(
+            workflow_id=workflow_id,
+            version=version,
+            input=value,
             lineage=Lineage(root=root, parent=state.execution_id),
             depth=state.depth + 1,
             deadline_at=state.deadline_at,
+            budget=share,
             holds={"parent": "its parent is paused"} if state.holds else {},
         )
-        self._engine.commands.append(StartChild(child_id, start, place.step.model.label, awaited=model.wait))
 
-    def _child_id(self, place: Place) -> str:
+    def _child_id(self, place: Place, suffix: str = "") -> str:
         state = self._engine.state
         tries = place.run.state.tries + place.record.retried
-        digest = hashlib.sha256(f"{state.execution_id}/{place.path}#{tries}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{state.execution_id}/{place.path}{suffix}#{tries}".encode()).hexdigest()[:16]
         child_id = f"{state.execution_id}.{digest}"
         if len(child_id) <= LONGEST_EXECUTION_ID:
             return child_id
@@ -74,6 +92,18 @@ class Children:
         place.record.child_id = None
         self._engine.state.detached.append((child_id, model.on_parent_close))
         self._ends.complete(place, {"execution_id": child_id})
+
+    def settle(self, place: Place, event: ev.ChildCompleted | ev.ChildFailed) -> None:
+        """Enter what an awaited child spent, and give back the rest of its share."""
+        state = self._engine.state
+        if state.budget is not None:
+            state.budget.reserved.pop(event.child_id, None)
+        if isinstance(event, ev.ChildFailed):
+            spent = event.spent
+        else:
+            spent = event.view.ledger.total if event.view.ledger is not None else None
+        if spent is not None:
+            state.ledger.child(place.step.step_id, spent)
 
     def ended(self, place: Place, event: ev.ChildCompleted | ev.ChildFailed) -> None:
         """Go on after an awaited child ended, or could not start."""
@@ -97,13 +127,11 @@ class Children:
     @property
     def open(self) -> bool:
         """Whether a child is awaited."""
-        return any(
-            record.child_id is not None for run in self._engine.runs.values() for record in run.state.steps.values()
-        )
+        return any(bool(record.children) for run in self._engine.runs.values() for record in run.state.steps.values())
 
     def pass_on(self, signal: str, reason: str = "") -> None:
         """Pause or resume the awaited children with their parent."""
         for run in self._engine.runs.values():
             for record in run.state.steps.values():
-                if record.child_id is not None:
-                    self._engine.commands.append(SignalChild(record.child_id, signal, reason))
+                for child_id in record.children:
+                    self._engine.commands.append(SignalChild(child_id, signal, reason))

@@ -84,8 +84,7 @@ class Engine:
         run = ScopeRun(self.compiled_scope(scope), scope, Joins(self.compiled_scope(scope), scope))
         self.runs[scope.scope_id] = run
         for step_id, record in scope.steps.items():
-            identifier = record.activity_id or record.child_id
-            if identifier is not None:
+            for identifier in record.flights:
                 self.in_flight[identifier] = (scope.scope_id, step_id)
         run.queued.update(step_id for scope_id, step_id in self.ready if scope_id == scope.scope_id)
 
@@ -274,10 +273,11 @@ class Engine:
             return
         record.cancelling = True
         self.cancel_timers(place)
-        if record.activity_id is not None:
-            self.commands.append(CancelActivity(record.activity_id))
-        elif record.child_id is not None:
-            self.commands.append(CancelChild(record.child_id))
+        if record.flights:
+            children = record.children
+            self.commands += [
+                CancelChild(found) if found in children else CancelActivity(found) for found in record.flights
+            ]
         elif record.scopes:
             error = ErrorInfo(type="cancelled", message=f"step '{place.path}' was cancelled", step=place.path)
             for scope_id in list(record.scopes):

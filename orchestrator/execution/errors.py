@@ -28,6 +28,7 @@ class OrchestratorError(Exception):
         retry_after_seconds: the earliest sensible next try, or None.
         details: further JSON fields.
         usage: what a model call had cost when it failed, or None.
+        report: what an activity tells the machine beside the error; nobody else sees it.
     """
 
     code: str = "internal-error"
@@ -52,6 +53,7 @@ class OrchestratorError(Exception):
         self.hint = hint
         self.retry_after_seconds = retry_after_seconds
         self.details = details or {}
+        self.report: dict[str, Any] | None = None
         if code is not None:
             self.code = code
         if retryable is not None:

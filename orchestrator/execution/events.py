@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from orchestrator.execution.messages import BudgetRaise, ErrorInfo, ExecutionView, StepResult
 from orchestrator.execution.messages_agents import AgentReport
+from orchestrator.execution.messages_ledger import SpendTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class ChildFailed:
     child_id: str
     error: ErrorInfo
     cancelled: bool = False
+    spent: SpendTotals | None = None
+    """What it had spent, where it told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,15 @@ from typing import Any
 
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.definition.models import (
+    AgentTask,
     Approval,
     WaitForSignal,
 )
 from orchestrator.execution import events as ev
+from orchestrator.execution.agent_loops import AgentLoops, is_tool_path
 from orchestrator.execution.beginning import Beginnings
 from orchestrator.execution.blocks import Blocks
+from orchestrator.execution.budgets import budget_of
 from orchestrator.execution.children import Children
 from orchestrator.execution.clock import iso, parse_iso
 from orchestrator.execution.commands import Command, StartTimer
@@ -55,6 +58,7 @@ def new_state(
         deadline_at=start.deadline_at,
         holds=dict(start.holds),
         slot=start.slot,
+        budget=budget_of(definition.head, start.budget),
         scopes={ROOT: ScopeState(ROOT, "", "root", "", None, steps)},
     )
 
@@ -77,8 +81,11 @@ class Machine:
         self._blocks = Blocks(self._engine, self._ends)
         self._waits = Waits(self._engine, self._ends)
         self._children = Children(self._engine, self._ends)
+        self._agents = AgentLoops(self._engine, self._ends, self._children)
         self._ending = Ending(self._engine)
-        self._beginnings = Beginnings(self._engine, self._ends, self._blocks, self._waits, self._children, self._ending)
+        self._beginnings = Beginnings(
+            self._engine, self._ends, self._blocks, self._waits, self._children, self._agents, self._ending
+        )
         self._yielding = False
         self.draining = False
         """Set by the driver: nothing new begins, so that what is in flight comes to its end."""
@@ -162,6 +169,8 @@ class Machine:
 
     def refusal(self, path: str, decision: str, by: str) -> str | None:
         """Say why an approval's decision cannot be taken now; None when it can."""
+        if is_tool_path(path):
+            return self._agents.refusal(path, by)
         return self._waits.refusal(path, decision, by)
 
     def parked(self, path: str) -> bool:
@@ -187,13 +196,17 @@ class Machine:
             case ev.ChildStarted(child_id):
                 self._of(child_id, lambda place: self._children.started(place, child_id))
             case ev.ChildCompleted(child_id) | ev.ChildFailed(child_id):
-                self._of(child_id, lambda place: self._children.ended(place, event))
+                self._of(child_id, lambda place: self._child_ended(place, event))
             case ev.TimerFired(timer_id):
                 self._timer_fired(timer_id)
             case ev.SignalReceived(name, payload):
                 self._guarded(None, lambda: self._waits.signal(name, payload))
             case ev.ApprovalGiven():
-                self._waits.approve(event)
+                (self._agents if is_tool_path(event.path) else self._waits).approve(event)
+            case ev.BudgetRaised(more):
+                if self.state.budget is not None:
+                    self.state.budget.raise_by(more)
+                    self._agents.raised()
             case ev.ParkedStepRepaired(path, action, output):
                 self._ends.repair(path, action, output)
             case ev.PauseRequested(holder, reason):
@@ -214,6 +227,14 @@ class Machine:
         place = self._engine.place(*self._engine.in_flight[identifier])
         self._guarded(place, lambda: act(place))
 
+    def _child_ended(self, place: Place, event: ev.ChildCompleted | ev.ChildFailed) -> None:
+        self._children.settle(place, event)
+        self._agents.affordable()
+        if place.record.agent is not None:
+            self._agents.child_ended(place, event)
+        else:
+            self._children.ended(place, event)
+
     def _activity_completed(self, event: ev.ActivityCompleted) -> None:
         if event.activity_id == OUTPUT_CHECK:
             self._ending.output_checked(event.result, None, cancelled=False)
@@ -221,6 +242,9 @@ class Machine:
         place = self._landed(event.activity_id)
         if isinstance(place.step.model, WaitForSignal):
             self._waits.signal_checked(place, valid=True)
+            return
+        if isinstance(place.step.model, AgentTask):
+            self._agents.completed(place, event)
             return
         place.record.attempts = event.result.attempts
         self._ends.complete(place, event.result.output)
@@ -231,7 +255,9 @@ class Machine:
             return
         place = self._landed(event.activity_id)
         record = place.record
-        if record.cancelling:
+        if isinstance(place.step.model, AgentTask):
+            self._agents.failed(place, event)
+        elif record.cancelling:
             record.attempts = max(record.attempts, event.attempts)
             record.error = event.error.model_copy(update={"step": place.path, "outcome_unknown": True})
             self._engine.settle(place, "cancelled")
@@ -243,7 +269,8 @@ class Machine:
 
     def _landed(self, identifier: str) -> Place:
         place = self._engine.place(*self._engine.in_flight.pop(identifier))
-        place.record.activity_id = None
+        if place.record.activity_id == identifier:
+            place.record.activity_id = None
         return place
 
     def _timer_fired(self, timer_id: str) -> None:
@@ -325,8 +352,13 @@ class Machine:
             if len(engine.in_flight) >= self._definition.max_parallel:
                 return
             scope_id, step_id = engine.ready.popleft()
-            if scope_id in engine.runs and engine.runs[scope_id].state.steps[step_id].state == "pending":
-                self._begin(engine.place(scope_id, step_id))
+            if scope_id not in engine.runs:
+                continue
+            place = engine.place(scope_id, step_id)
+            if place.record.state == "pending":
+                self._begin(place)
+            elif place.record.agent is not None:
+                self._go_on(place)
 
     def _may_begin(self) -> bool:
         return self.state.phase in _BEGINNING and not self.state.holds and not self._yielding and not self.draining
@@ -334,6 +366,10 @@ class Machine:
     def _begin(self, place: Place) -> None:
         place.run.queued.discard(place.step.step_id)
         self._guarded(place, lambda: self._beginnings.begin(place))
+
+    def _go_on(self, place: Place) -> None:
+        place.run.queued.discard(place.step.step_id)
+        self._guarded(place, lambda: self._agents.proceed(place))
 
     def _guarded(self, place: Place | None, act: Callable[[], None]) -> None:
         """Run a part of a step; what goes wrong in it fails the step, never the workflow task."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from orchestrator.definition.compiled import CompiledStep, RetryRule, TimeoutRule
-from orchestrator.definition.models import Activity, AgentTask, ApiCall
+from orchestrator.definition.models import Activity, ApiCall
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import (
@@ -19,7 +19,6 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
-from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.state import ExecutionState
 
@@ -36,24 +35,18 @@ class ActivityRequest:
     result_type: type[StepResult] | None
 
 
-def build_request(
-    step: CompiledStep, call: StepCall, fields: Mapping[str, Any], run_input: Any, dependencies: dict[str, Any]
-) -> ActivityRequest:
+def build_request(step: CompiledStep, call: StepCall, fields: Mapping[str, Any]) -> ActivityRequest:
     """Return the request of a step that runs as an activity.
 
     Args:
-        step: an `agent_task`, `api_call` or `activity`.
+        step: an `api_call` or `activity`.
         call: who asks.
         fields: the step's templates, rendered.
-        run_input: the execution's input.
-        dependencies: outputs of the listed dependencies.
 
     Raises:
         StepFailure: a rendered field has the wrong type (`invalid-step-input`).
     """
     try:
-        if isinstance(step.model, AgentTask):
-            return _agent_request(step.model, call, fields, run_input, dependencies)
         if isinstance(step.model, Activity):
             return _foreign_request(step.model, fields)
         return _http_request(cast(ApiCall, step.model), call, fields)
@@ -63,22 +56,6 @@ def build_request(
         raise StepFailure(
             f"step '{call.path}': '{where}' came out wrong: {first['msg']}", code="invalid-step-input"
         ) from error
-
-
-def _agent_request(
-    model: AgentTask, call: StepCall, fields: Mapping[str, Any], run_input: Any, dependencies: dict[str, Any]
-) -> ActivityRequest:
-    argument = InvokeModelInput(
-        call=call,
-        agent_type=model.agent_type,
-        task=model.task,
-        parameters=fields.get("parameters", {}),
-        input=run_input,
-        dependencies=dependencies,
-        model=model.model,
-        output_schema=model.output_schema,
-    )
-    return ActivityRequest("invoke_model", (argument,), InvokeModelResult)
 
 
 def _foreign_request(model: Activity, fields: Mapping[str, Any]) -> ActivityRequest:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from orchestrator.definition.compiled import CompiledDefinition
-from orchestrator.execution.messages import ExecutionView, StepView
-from orchestrator.execution.state import ROOT, ExecutionState, StepRecord
+from orchestrator.execution.messages import ExecutionView, OpenApproval, StepView
+from orchestrator.execution.paths import join_path
+from orchestrator.execution.state import ROOT, AgentLoop, ExecutionState, StepRecord
 
 TABLE_ROWS = 100
 _MOVING = frozenset({"wait", "delay", "retry"})
@@ -35,7 +36,7 @@ def awaited(state: ExecutionState) -> str | None:
         if scope_id in closed:
             continue
         for record in scope.steps.values():
-            if record.activity_id is not None or record.child_id is not None:
+            if record.flights:
                 return None
             if record.awaits is not None:
                 found.add(record.awaits)
@@ -86,7 +87,42 @@ def view_of(definition: CompiledDefinition, state: ExecutionState) -> ExecutionV
         steps=steps,
         holds=dict(state.holds),
         lineage=state.lineage,
+        ledger=state.ledger.view(),
+        approvals=open_approvals(definition, state),
     )
+
+
+def open_approvals(definition: CompiledDefinition, state: ExecutionState) -> list[OpenApproval]:
+    """Return the decisions that people are waited for, tool calls of agents included."""
+    found: list[OpenApproval] = []
+    closed = frozenset(state.retained)
+    for scope_id, scope in state.scopes.items():
+        for step_id, record in scope.steps.items() if scope_id not in closed else ():
+            if record.awaits != "approval":
+                continue
+            path, label = join_path(scope.prefix, step_id), definition.steps[step_id].model.label
+            if record.agent is None:
+                cursor = record.cursor or {}
+                found.append(
+                    OpenApproval(path=path, title=cursor.get("title", label), approvers=cursor.get("approvers"))
+                )
+            else:
+                found += _tool_approvals(path, label, record.agent)
+    return found
+
+
+def _tool_approvals(path: str, label: str, loop: AgentLoop) -> list[OpenApproval]:
+    return [
+        OpenApproval(
+            path=f"{path}:t{loop.turn}.{number}",
+            title=f"{label} asks to call {call.request.tool}",
+            approvers=loop.approvers,
+            tool=call.request.tool,
+            arguments=call.request.arguments,
+        )
+        for number, call in enumerate(loop.calls)
+        if call.state == "approval"
+    ]
 
 
 def markdown_table(definition: CompiledDefinition, state: ExecutionState, status: str) -> str:

@@ -168,7 +168,7 @@ class Waits:
     def refusal(self, path: str, decision: str, by: str) -> str | None:
         """Say why a decision cannot be taken now; None when it can."""
         place = self._engine.find(path)
-        if place is None or place.record.awaits != "approval":
+        if place is None or place.record.awaits != "approval" or place.record.agent is not None:
             return f"no approval is open at '{path}'"
         cursor = place.record.cursor or {}
         if cursor["approvers"] is not None and by not in cursor["approvers"]:

@@ -18,6 +18,7 @@ from orchestrator.execution.machine import Machine, new_state
 from orchestrator.execution.messages import (
     WORKFLOW_TYPE,
     ApprovalDecision,
+    BudgetRaise,
     ExecutionView,
     LoadDefinitionInput,
     LoadDefinitionResult,
@@ -44,7 +45,8 @@ class AgentWorkflow:
     """Interprets any workflow definition.
 
     Signals: `pause(reason)`, `resume`, `cancel(reason)`, `signal({name, payload})`. Updates: `approve`, `retry_step`,
-    `skip_step`, `set_step_output`. Query: `state`. Temporal's native cancel ends the execution as cancelled.
+    `skip_step`, `set_step_output`, `raise_budget`. Query: `state`. Temporal's native cancel
+    ends the execution as cancelled.
     """
 
     def __init__(self) -> None:
@@ -164,6 +166,22 @@ class AgentWorkflow:
     def set_step_output(self, repair: StepRepair) -> ExecutionView:
         """Complete a parked step."""
         return self._repair(ev.ParkedStepRepaired(repair.path, "set_output", repair.output))
+
+    @workflow.update(description="Raise the execution's budget.")
+    def raise_budget(self, more: BudgetRaise) -> ExecutionView:
+        """Raise the bounds that there are, and bring on what waits for them."""
+        machine = self._running()
+        self._inbox.append(ev.BudgetRaised(more))
+        self._drain(machine)
+        return self.state()
+
+    @raise_budget.validator
+    def _may_raise(self, more: BudgetRaise) -> None:
+        machine = self._running()
+        if machine.closed:
+            raise ApplicationError("the execution has ended", type="wrong-state", non_retryable=True)
+        if machine.state.budget is None:
+            raise ApplicationError("the execution has no budget", type="wrong-state", non_retryable=True)
 
     @retry_step.validator
     def _may_retry(self, repair: StepRepair) -> None:

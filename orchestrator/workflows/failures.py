@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import to_json
 from temporalio.exceptions import (
     ActivityError,
@@ -18,6 +19,8 @@ from temporalio.exceptions import (
 
 from orchestrator.execution.events import ActivityFailed, ChildFailed
 from orchestrator.execution.messages import ErrorInfo, ExecutionView
+from orchestrator.execution.messages_agents import AgentReport
+from orchestrator.execution.messages_ledger import LedgerView, SpendTotals
 
 LARGEST_DETAILS_BYTES = 1024 * 1024
 """Temporal refuses inline failure details over 2 MiB by failing the workflow task for ever."""
@@ -42,7 +45,7 @@ def activity_failed(activity_id: str, error: BaseException) -> ActivityFailed:
         cause = error.cause
     if isinstance(cause, CancelledError | asyncio.CancelledError):
         return ActivityFailed(activity_id, ErrorInfo(type="cancelled", message="cancelled"), 0, cancelled=True)
-    return ActivityFailed(activity_id, error_info(cause, activity_id), _attempts(cause))
+    return ActivityFailed(activity_id, error_info(cause, activity_id), _attempts(cause), report=_report(cause))
 
 
 def child_failed(child_id: str, error: BaseException) -> ChildFailed:
@@ -64,8 +67,24 @@ def child_failed(child_id: str, error: BaseException) -> ChildFailed:
         inner = view.get("error") if isinstance(view, dict) else None
         own = ErrorInfo.model_validate(inner) if isinstance(inner, dict) else None
         found = ErrorInfo(type=cause.type or "internal-error", message=cause.message, cause=own)
-        return ChildFailed(child_id, found)
+        return ChildFailed(child_id, found, spent=_spent(view))
     return ChildFailed(child_id, error_info(cause, child_id))
+
+
+def _spent(view: Any) -> SpendTotals | None:
+    ledger = view.get("ledger") if isinstance(view, dict) else None
+    try:
+        return LedgerView.model_validate(ledger).total if ledger is not None else None
+    except ValidationError:
+        return None
+
+
+def _report(cause: BaseException | None) -> AgentReport | None:
+    report = _told(cause).get("report") if isinstance(cause, ApplicationError) else None
+    try:
+        return AgentReport.model_validate(report) if report is not None else None
+    except ValidationError:
+        return None
 
 
 def error_info(error: BaseException | None, path: str) -> ErrorInfo:
