@@ -19,6 +19,7 @@ from orchestrator.execution.agent_requests import model_turn, tool_request
 from orchestrator.execution.children import Children
 from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.errors_agents import BudgetExhausted, MaxTurnsExceeded
+from orchestrator.execution.errors_tools import InvalidToolArguments
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_agents import InvokeModelResult, ToolOutcome
 from orchestrator.execution.state import AgentLoop, ToolCall
@@ -391,7 +392,7 @@ def is_tool_path(path: str) -> bool:
 
 def _opened(request: Any) -> ToolCall:
     if request.error is not None:
-        error = ErrorInfo(type="invalid-tool-call", message=request.error)
+        error = ErrorInfo(type=InvalidToolArguments.code, message=request.error)
         outcome = ToolOutcome(call_id=request.call_id, tool=request.tool, error=error)
         return ToolCall(request, state="done", outcome=outcome)
     return ToolCall(request, state="approval" if request.requires_approval else "due")
