@@ -6,9 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.service import RPCError, RPCStatusCode
 
-from orchestrator.execution.messages import RequestCancelInput
+from activities.step_activity import step_activity
+from orchestrator.execution.errors import ExecutionNotFound
+from orchestrator.execution.messages import ErrorInfo, ExecutionView, RequestCancelInput
+from orchestrator.execution.messages_children import AwaitExecutionInput, AwaitExecutionResult
+from orchestrator.stores.claims import claim_errors
+from orchestrator.workflows.failures import child_failed
 
 
 class ControlActivities:
@@ -23,7 +29,7 @@ class ControlActivities:
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, for the worker."""
-        return [self.request_cancel, self.request_terminate]
+        return [self.request_cancel, self.request_terminate, self.await_execution]
 
     @activity.defn(name="request_cancel")
     async def request_cancel(self, request: RequestCancelInput) -> None:
@@ -36,3 +42,21 @@ class ControlActivities:
         """Terminate an execution at once."""
         handle = self._client.get_workflow_handle(request.execution_id, run_id=request.run_id)
         await handle.terminate(reason=request.reason)
+
+    @step_activity("await_execution")
+    async def await_execution(self, request: AwaitExecutionInput) -> AwaitExecutionResult:
+        """Wait for an execution's end, however long it takes, and tell it as Temporal tells a parent."""
+        handle = self._client.get_workflow_handle(
+            request.execution_id, run_id=request.run_id, result_type=ExecutionView
+        )
+        try:
+            with claim_errors():
+                return AwaitExecutionResult(view=await handle.result(follow_runs=True))
+        except WorkflowFailureError as error:
+            end = child_failed(request.execution_id, error.cause)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            message = f"the child execution '{request.execution_id}' was deleted"
+            return AwaitExecutionResult(error=ErrorInfo(type=ExecutionNotFound.code, message=message))
+        return AwaitExecutionResult(error=end.error, cancelled=end.cancelled, spent=end.spent)

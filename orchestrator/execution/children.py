@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 from orchestrator.definition.limits import CHILD_DEPTH
 from orchestrator.definition.models import ChildWorkflow
 from orchestrator.execution import events as ev
-from orchestrator.execution.commands import SignalChild, StartChild
+from orchestrator.execution.commands import AwaitChild, SignalChild, StartChild
 from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.errors import StepFailure
-from orchestrator.execution.messages import ErrorInfo, Lineage, StartExecution
+from orchestrator.execution.messages import ErrorInfo, Lineage, StartExecution, StepCall
+from orchestrator.execution.messages_children import AwaitExecutionInput
 from orchestrator.execution.steps import StepEnds
 
 LONGEST_EXECUTION_ID = 128
@@ -83,10 +85,11 @@ class Children:
             return child_id
         return f"{(state.lineage.root or state.execution_id)[:100]}.{digest}"
 
-    def started(self, place: Place, child_id: str) -> None:
-        """Complete a step that does not wait for its child."""
+    def started(self, place: Place, child_id: str, run_id: str) -> None:
+        """Take note of a child's run; complete a step that does not wait for it."""
         model = place.step.model
         if not isinstance(model, ChildWorkflow) or model.wait:
+            self._engine.state.child_runs[child_id] = run_id
             return
         del self._engine.in_flight[child_id]
         place.record.child_id = None
@@ -96,6 +99,7 @@ class Children:
     def settle(self, place: Place, event: ev.ChildCompleted | ev.ChildFailed) -> None:
         """Enter what an awaited child spent, and give back the rest of its share."""
         state = self._engine.state
+        state.child_runs.pop(event.child_id, None)
         if state.budget is not None:
             state.budget.reserved.pop(event.child_id, None)
         if isinstance(event, ev.ChildFailed):
@@ -127,11 +131,43 @@ class Children:
     @property
     def open(self) -> bool:
         """Whether a child is awaited."""
-        return any(bool(record.children) for run in self._engine.runs.values() for record in run.state.steps.values())
+        return next(self._open(), None) is not None
+
+    def _open(self) -> Iterator[tuple[Place, str]]:
+        """Go through the awaited children, in the order in which their scopes opened."""
+        for run in list(self._engine.runs.values()):
+            for step_id, record in run.state.steps.items():
+                for child_id in record.children:
+                    yield self._engine.place(run.scope_id, step_id), child_id
+
+    @property
+    def only_carriable(self) -> bool:
+        """Whether what is in flight are children that another run can await: started, and not being cancelled."""
+        started, engine = self._engine.state.child_runs, self._engine
+        return all(
+            identifier in started and not engine.place(*found).record.cancelling
+            for identifier, found in engine.in_flight.items()
+        )
+
+    def await_again(self) -> list[AwaitChild]:
+        """Return the commands that await the children of a carried state."""
+        return [self._await(place, child_id) for place, child_id in self._open()]
+
+    def _await(self, place: Place, child_id: str) -> AwaitChild:
+        state = self._engine.state
+        call = StepCall(
+            execution_id=state.execution_id,
+            workflow_id=state.workflow_id,
+            workflow_version=state.workflow_version,
+            path=place.path,
+            step_id=place.step.step_id,
+            idempotency_key=child_id,
+            max_attempts=0,
+        )
+        request = AwaitExecutionInput(call=call, execution_id=child_id, run_id=state.child_runs.get(child_id) or None)
+        return AwaitChild(child_id, request, f"{place.step.model.label}: its child")
 
     def pass_on(self, signal: str, reason: str = "") -> None:
         """Pause or resume the awaited children with their parent."""
-        for run in self._engine.runs.values():
-            for record in run.state.steps.values():
-                for child_id in record.children:
-                    self._engine.commands.append(SignalChild(child_id, signal, reason))
+        for _, child_id in self._open():
+            self._engine.commands.append(SignalChild(child_id, signal, reason))

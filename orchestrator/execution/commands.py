@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.definition.compiled import RetryRule, TimeoutRule
 from orchestrator.execution.messages import StartExecution, StepResult
+from orchestrator.execution.messages_children import AwaitExecutionInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,15 @@ class StartChild:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitChild:
+    """Await a child that an earlier run started; answer with its end, as after `StartChild`."""
+
+    child_id: str
+    request: AwaitExecutionInput
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class CancelChild:
     """Ask an awaited child to end; its end is still reported."""
 
@@ -86,5 +96,13 @@ class CloseChild:
 
 
 Command = (
-    ScheduleActivity | CancelActivity | StartTimer | CancelTimer | StartChild | CancelChild | SignalChild | CloseChild
+    ScheduleActivity
+    | CancelActivity
+    | StartTimer
+    | CancelTimer
+    | StartChild
+    | AwaitChild
+    | CancelChild
+    | SignalChild
+    | CloseChild
 )

@@ -41,6 +41,7 @@ class ChildStarted:
     """A child execution runs."""
 
     child_id: str
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from orchestrator.execution.blocks import Blocks
 from orchestrator.execution.budgets import budget_of
 from orchestrator.execution.children import Children
 from orchestrator.execution.clock import iso, parse_iso
-from orchestrator.execution.commands import Command, StartTimer
+from orchestrator.execution.commands import AwaitChild, Command, StartTimer
 from orchestrator.execution.ending import CLEANUP_TIMER, DEADLINE_TIMER, Ending
 from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors import OrchestratorError
@@ -138,16 +138,26 @@ class Machine:
 
     @property
     def movable(self) -> bool:
-        """Whether the position can be carried now: nothing is in flight, and no cancel is under way.
+        """Whether the position can be carried now: only children are in flight, and no cancel is under way.
 
         A native cancel belongs to the run that received it: only that run can close as Canceled.
         """
-        return not self.busy and not self.closed and self.state.outcome != "cancelled"
+        ended = self.state.phase in ("closing", "closed") or self.state.outcome == "cancelled"
+        return not ended and self._children.only_carriable
 
     @property
     def drainable(self) -> bool:
-        """Whether what is in flight comes to its end by itself and soon: a child may take days."""
-        return self.state.outcome != "cancelled" and not self._children.open
+        """Whether a moment to carry the position comes by itself and soon."""
+        return self.state.outcome != "cancelled"
+
+    @property
+    def awaits_child(self) -> bool:
+        """Whether a child is in flight."""
+        return self._children.open
+
+    def await_children(self) -> list[AwaitChild]:
+        """Return the commands that await the children of a carried state again."""
+        return self._children.await_again()
 
     def resume_timers(self, now: datetime) -> list[Command]:
         """Return the commands that arm the timers of a carried state again."""
@@ -193,8 +203,8 @@ class Machine:
                 self._activity_completed(event)
             case ev.ActivityFailed():
                 self._activity_failed(event)
-            case ev.ChildStarted(child_id):
-                self._of(child_id, lambda place: self._children.started(place, child_id))
+            case ev.ChildStarted(child_id, run_id):
+                self._of(child_id, lambda place: self._children.started(place, child_id, run_id))
             case ev.ChildCompleted(child_id) | ev.ChildFailed(child_id):
                 self._of(child_id, lambda place: self._child_ended(place, event))
             case ev.TimerFired(timer_id):

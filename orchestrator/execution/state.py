@@ -207,6 +207,8 @@ class ExecutionState:
     ledger: Ledger = field(default_factory=Ledger)
     unaffordable: list[tuple[str, str]] = field(default_factory=list)
     """(scope id, step id) of agents that wait until calls in flight give back what they reserved."""
+    child_runs: dict[str, str] = field(default_factory=dict)
+    """First runs of the awaited children that have started, by execution id."""
     retained: list[str] = field(default_factory=list)
     """Closed inner scopes that are kept for inspection, oldest first."""
     outcome: Outcome | None = None

@@ -38,6 +38,8 @@ from orchestrator.workflows.performing import Performer, summary_text
 from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS
 
 LONGEST_REASON = 2000
+CHILDREN_CARRIED = "children-carried"
+"""Patch: an awaited child does not keep its parent from continuing as new."""
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
@@ -72,6 +74,7 @@ class AgentWorkflow:
             ApplicationError: the execution failed; type and message are its error's, details hold an `ExecutionView`.
         """
         self._start = _parse(start)
+        self._performer.history_events = self._start.history_events
         machine = self._machine = await self._prepare(self._start, carried)
         await self._slot.take(self._definition, machine, self._inbox, self._drain)
         self._begin(machine, carried=bool(carried))
@@ -266,7 +269,8 @@ class AgentWorkflow:
             self._inbox.appendleft(ev.Started())
             self._drain(machine)
             return
-        for command in (*machine.resume_timers(workflow.now()), *machine.carry_on(workflow.now())):
+        now = workflow.now()
+        for command in (*machine.resume_timers(now), *machine.await_children(), *machine.carry_on(now)):
             self._performer.perform(command)
         self._drain(machine)
 
@@ -281,13 +285,16 @@ class AgentWorkflow:
         soon = (start.history_events if start else None) or SOON_EVENTS
         if events < soon and size < SOON_BYTES:
             return
-        quiet = machine.movable and workflow.all_handlers_finished() and self._performer.idle and not self._inbox
+        # Histories from before children were carried waited for them here.
+        carries = not machine.awaits_child or workflow.patched(CHILDREN_CARRIED)
+        idle = self._performer.idle and not self._inbox
+        quiet = carries and idle and machine.movable and workflow.all_handlers_finished()
         if quiet and start is not None:
             # The input is part of the state.
             fresh = start.model_copy(update={**self._pinned, "input": None})
             workflow.continue_as_new(args=[fresh, *dump(machine.snapshot())])
         if events >= 2 * soon or size >= NOW_BYTES:
-            machine.draining = machine.drainable
+            machine.draining = carries and machine.drainable
 
     async def _load(self, start: StartExecution) -> LoadDefinitionResult:
         try:

@@ -14,6 +14,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from orchestrator.execution import events as ev
 from orchestrator.execution.commands import (
+    AwaitChild,
     CancelActivity,
     CancelChild,
     CancelTimer,
@@ -31,9 +32,14 @@ from orchestrator.execution.messages import (
     RequestCancelInput,
     StepResult,
 )
+from orchestrator.execution.messages_children import AwaitExecutionResult
 from orchestrator.workflows.failures import activity_failed, child_failed
 from orchestrator.workflows.search_attributes import at_start
 
+TOLD_IN_ORDER = "children-told-in-order"
+"""Patch: a pause or resume waits for the child's start, and for the message before it."""
+LONGEST_AWAIT = timedelta(days=1)
+"""One attempt of awaiting a child; then another begins."""
 SUMMARY_BYTES = 300
 """Temporal refuses summaries over 400 bytes by failing the workflow task for ever."""
 
@@ -50,7 +56,16 @@ class Performer:
         self._activities: dict[str, workflow.ActivityHandle[Any]] = {}
         self._timers: dict[str, asyncio.Task[None]] = {}
         self._children: dict[str, asyncio.Task[None]] = {}
+        """Of this run."""
+        self._starting: dict[str, asyncio.Event] = {}
+        """Children that are not known to run yet; set when they are, or will never be."""
+        self._awaited: dict[str, workflow.ActivityHandle[AwaitExecutionResult]] = {}
+        """Children of an earlier run."""
+        self._told: dict[str, asyncio.Task[None]] = {}
+        """The last message to each child: pause and resume shall not overtake each other."""
         self._closing: list[asyncio.Task[None]] = []
+        self.history_events: int | None = None
+        """What children are given, where it is not the built-in bound."""
 
     def perform(self, command: Command) -> None:
         """Carry out one command."""
@@ -68,20 +83,21 @@ class Performer:
                 if timer is not None:
                     timer.cancel()
             case StartChild():
+                self._starting[command.child_id] = asyncio.Event()
                 self._children[command.child_id] = asyncio.create_task(self._child(command))
+            case AwaitChild():
+                self._await_child(command)
             case CancelChild(child_id):
-                child = self._children.get(child_id)
-                if child is not None:
-                    child.cancel()
+                self._cancel_child(child_id)
             case SignalChild():
-                self._closing.append(asyncio.create_task(_signal_child(command)))
+                self._tell_child(command)
             case CloseChild():
                 self._closing.append(asyncio.create_task(_close_child(command)))
 
     @property
     def idle(self) -> bool:
-        """Whether no activity, no child and no message to a child is under way."""
-        return not (self._activities or self._children or any(not task.done() for task in self._closing))
+        """Whether no activity, no start of a child and no message to a child is under way."""
+        return not (self._activities or self._starting or any(not task.done() for task in self._closing))
 
     async def settled(self) -> None:
         """Wait until messages to children have left."""
@@ -136,7 +152,7 @@ class Performer:
         self._inbox.append(ev.TimerFired(command.timer_id))
 
     async def _child(self, command: StartChild) -> None:
-        child_id, start = command.child_id, command.start
+        child_id, start = command.child_id, command.start.model_copy(update={"history_events": self.history_events})
         try:
             handle = await workflow.start_child_workflow(
                 WORKFLOW_TYPE,
@@ -150,7 +166,8 @@ class Performer:
                 search_attributes=at_start(start.workflow_id, start.version, command.tags),
                 static_summary=summary_text(command.summary),
             )
-            self._inbox.append(ev.ChildStarted(child_id))
+            self._inbox.append(ev.ChildStarted(child_id, handle.first_execution_run_id or ""))
+            self._known(child_id)
             if command.awaited:
                 self._inbox.append(ev.ChildCompleted(child_id, await handle))
         except WorkflowAlreadyStartedError:
@@ -160,6 +177,67 @@ class Performer:
             self._inbox.append(child_failed(child_id, error))
         finally:
             self._children.pop(child_id, None)
+            self._known(child_id)
+
+    def _known(self, child_id: str) -> None:
+        starting = self._starting.pop(child_id, None)
+        if starting is not None:
+            starting.set()
+
+    def _await_child(self, command: AwaitChild) -> None:
+        child_id = command.child_id
+        handle: workflow.ActivityHandle[AwaitExecutionResult] = workflow.start_activity(
+            "await_execution",
+            command.request,
+            result_type=AwaitExecutionResult,
+            activity_id=f"~await {child_id}",
+            start_to_close_timeout=LONGEST_AWAIT,
+            heartbeat_timeout=timedelta(seconds=10),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=10)),
+            summary=summary_text(command.summary),
+        )
+        self._awaited[child_id] = handle
+        handle.add_done_callback(partial(self._awaited_done, child_id))
+
+    def _awaited_done(self, child_id: str, handle: asyncio.Future[AwaitExecutionResult]) -> None:
+        self._awaited.pop(child_id, None)
+        error = None if handle.cancelled() else handle.exception()
+        if handle.cancelled() or error is not None:
+            failed = activity_failed(child_id, error or asyncio.CancelledError())
+            self._inbox.append(ev.ChildFailed(child_id, failed.error, cancelled=failed.cancelled))
+            return
+        end = handle.result()
+        if end.view is not None:
+            self._inbox.append(ev.ChildCompleted(child_id, end.view))
+        else:
+            lost = ErrorInfo(type="internal-error", message=f"the end of the child execution '{child_id}' is unknown")
+            self._inbox.append(ev.ChildFailed(child_id, end.error or lost, cancelled=end.cancelled, spent=end.spent))
+
+    def _cancel_child(self, child_id: str) -> None:
+        child = self._children.get(child_id)
+        if child is not None:
+            child.cancel()
+        elif child_id in self._awaited:
+            # Its end is still awaited.
+            self._closing.append(asyncio.create_task(_close_child(CloseChild(child_id, "cancel"))))
+
+    def _tell_child(self, command: SignalChild) -> None:
+        if workflow.patched(TOLD_IN_ORDER):
+            task = asyncio.create_task(self._tell_in_order(command, self._told.get(command.child_id)))
+            self._told[command.child_id] = task
+        else:
+            task = asyncio.create_task(_signal_child(command))
+        self._closing.append(task)
+
+    async def _tell_in_order(self, command: SignalChild, earlier: asyncio.Task[None] | None) -> None:
+        """Tell a child once it runs and has heard what came before: Temporal drops what is sent before its start."""
+        child_id = command.child_id
+        if earlier is not None:
+            await earlier
+        if child_id in self._starting:
+            await self._starting[child_id].wait()
+        if child_id in self._children or child_id in self._awaited:
+            await _signal_child(command)
 
 
 async def _signal_child(command: SignalChild) -> None:

@@ -115,6 +115,9 @@ class Promises:
         assert len(known) == len(set(known)), f"an id is in flight twice: {sorted(known)}"
         assert set(known) == set(in_flight) - {"~output"}, (sorted(known), sorted(in_flight))
         assert machine.busy == bool(in_flight)
+        if machine.movable:
+            again = [command.child_id for command in machine.await_children()]
+            assert sorted(again) == sorted(in_flight), "what is in flight would be lost in the next run"
         steps = [identifier for identifier in in_flight if "/v" not in identifier]
         assert len(steps) <= self._definition.max_parallel
 
