@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -26,6 +26,20 @@ class ProviderSettings(BaseModel):
     """How it takes tools: as the protocol says; put into the prompt and the answer's schema; not at all."""
     streaming: bool = True
     """Whether it streams answers and reports usage in a stream (`stream_options.include_usage`)."""
+    requests_per_minute: int | None = Field(None, ge=1)
+    tokens_per_minute: int | None = Field(None, ge=1)
+    """Bounds of all workers together; None: unbounded."""
+
+
+class ModelPrice(BaseModel):
+    """What a model costs, in US dollars per million tokens."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input_per_million: float = Field(ge=0, allow_inf_nan=False)
+    output_per_million: float = Field(ge=0, allow_inf_nan=False)
+    cached_input_per_million: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Of input tokens from the provider's cache; None: as other input."""
 
 
 class Settings(BaseSettings):
@@ -70,6 +84,10 @@ class Settings(BaseSettings):
     """`provider/model` that embeds texts; `embedded/minilm` comes with the extra `local`. Vectors of two models do not
     compare: with another model, fill the collections anew."""
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    model_prices: dict[str, ModelPrice] = Field(default_factory=dict)
+    """By `provider/model`, or by its beginning and `*`. None are built in: prices change, and a wrong one is worse."""
+    model_stall_seconds: float = Field(60.0, gt=0)
+    """How long a streamed answer may pause once it has begun."""
 
     http_allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts and CIDRs exempt from the HTTP guard's address and port rules, comma-separated."""

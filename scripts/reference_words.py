@@ -24,7 +24,11 @@ SETTINGS = {
     "openai_api_key": "Key of the provider `openai`.",
     "openai_base_url": "Another server that speaks the OpenAI protocol, as the provider `openai`.",
     "providers": "Providers by name: `PROVIDERS__<NAME>__BASE_URL`, `…__API_KEY` and what "
-    "they can: `…__STRUCTURED_OUTPUT`, `…__TOOLS`, `…__STREAMING`.",
+    "they can: `…__STRUCTURED_OUTPUT`, `…__TOOLS`, `…__STREAMING`; "
+    "bounds of all workers together: `…__REQUESTS_PER_MINUTE`, `…__TOKENS_PER_MINUTE`.",
+    "model_prices": 'US dollars per million tokens: `{"openai/gpt-5-mini": {"input_per_million": 1, '
+    '"output_per_million": 2, "cached_input_per_million": 0.1}}`; a name may end in `*`. Unknown: no cost is told.',
+    "model_stall_seconds": "How long a streamed answer may pause once it has begun.",
     "http_max_response_bytes": "Largest body that an `api_call` reads.",
     "api_host": "Address that the API listens on.",
     "api_port": "Port that the API listens on.",

@@ -111,8 +111,13 @@ def charged(usage: TokenUsage) -> Iterator[None]:
         raise
 
 
-def read_completion(body: bytes, *, label: str) -> Completion:
+def read_completion(body: bytes, *, label: str, secret: str | None = None) -> Completion:
     """Return the answer in a Chat Completions body.
+
+    Args:
+        body: what the provider sent.
+        label: the provider and model, for messages.
+        secret: the key, struck out of whatever the provider said.
 
     Raises:
         ModelBadResponse: not JSON, no choices, no text and no tool call, or cut off.
@@ -124,7 +129,7 @@ def read_completion(body: bytes, *, label: str) -> Completion:
         document = json.loads(body)
     except (ValueError, RecursionError):
         refuse(label, f"the body is not JSON: {quote_bytes(body)}")
-    raise_declared(document, label=label)
+    raise_declared(document, label=label, secret=secret)
     choices = document.get("choices") if isinstance(document, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         with charged(token_usage(document.get("usage") if isinstance(document, dict) else None)):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import openai
 
-from orchestrator.agents.answers import Completion, read_completion
+from orchestrator.agents.answer_streams import StreamReader
+from orchestrator.agents.answers import AnswerDraft, Completion, read_completion, token_usage
 from orchestrator.agents.model_requests import Capabilities, ModelRequest, call_arguments, is_prompted
 from orchestrator.agents.model_transport import CappedTransport
 from orchestrator.agents.prompted_tools import read_choice
 from orchestrator.agents.provider_errors import ResponseTooLarge, classify, timed_out
 from orchestrator.agents.tool_call_parts import ModelToolCall
-from orchestrator.execution.errors import ModelRejected
+from orchestrator.execution.errors import ModelRejected, OrchestratorError
 from orchestrator.settings import Settings
 
 __all__ = ["Capabilities", "ModelProviders", "ModelRequest"]
@@ -50,8 +53,61 @@ class ProviderConnection:
     secret: str | None
 
 
+class _Call:
+    """One request to a provider."""
+
+    def __init__(
+        self, provider: _Provider, label: str, arguments: dict[str, Any], on_delta: Callable[[str], None] | None
+    ) -> None:
+        self._provider = provider
+        self._label = label
+        self._arguments = arguments
+        self._on_delta = on_delta
+        self._draft = AnswerDraft()
+        self.told = False
+        """Whether the answer came as a stream, so that its text has been passed on."""
+
+    async def made(self, timeout_seconds: float, stall_seconds: float) -> Completion:
+        """Return the answer; a failure is classified and has the usage that was told before it."""
+        provider = self._provider
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                if self._arguments.get("stream"):
+                    return await self._streamed(stall_seconds)
+                response = await provider.client.chat.completions.with_raw_response.create(**self._arguments)
+                return read_completion(response.content, label=self._label, secret=provider.secret)
+        except TimeoutError:
+            raise self._charged(timed_out(self._label)) from None
+        except OrchestratorError as error:
+            raise self._charged(error) from None
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, ResponseTooLarge) as error:
+            # The cause holds the request with its Authorization header: it must not reach a log.
+            found = classify(error, label=self._label, key_name=provider.key_name, secret=provider.secret)
+            raise self._charged(found) from None
+
+    async def _streamed(self, stall_seconds: float) -> Completion:
+        label, secret = self._label, self._provider.secret
+        create = self._provider.client.chat.completions.with_streaming_response.create
+        async with create(**self._arguments) as response:
+            if "text/event-stream" not in response.headers.get("content-type", "").lower():
+                return read_completion(await response.read(), label=label, secret=secret)
+            self.told = True
+            assert self._on_delta is not None
+            reader = StreamReader(self._draft, self._on_delta, label=label, stall_seconds=stall_seconds, secret=secret)
+            return await reader.read(response.iter_bytes())
+
+    def _charged(self, error: OrchestratorError) -> OrchestratorError:
+        if error.usage is None and isinstance(self._draft.usage, dict):
+            error.usage = token_usage(self._draft.usage)
+        return error
+
+
 class ModelProviders:
-    """The configured providers. Nothing is opened before the first call, and no call is made to find out anything."""
+    """The configured providers. Nothing is opened before the first call, and no call is made to find out anything.
+
+    Base URLs come from the settings alone, never from a definition, a record or a request: the operator trusts these
+    hosts, so calls to them do not pass the HTTP guard (a model server may stand on a private address).
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -61,27 +117,21 @@ class ModelProviders:
         """Make one model call. An error that comes after the answer has the answer's `usage`.
 
         Raises:
-            ModelUnavailable: no connection, 5xx, 408 or 409.
+            ModelUnavailable: no connection, 5xx, 408 or 409; a stream that stalls, breaks off or ends in an error.
             ModelRateLimited: 429.
             ModelRejected: another 4xx, an unknown provider, a missing key, tools for a provider that takes none.
             ModelBadResponse: an answer that does not speak the protocol.
             AttemptTimeout: no answer within `timeout_seconds`.
         """
         provider, model = self._resolve(request.model)
-        label = f"model '{request.model}' at {_place(provider.base_url)}"
-        arguments = call_arguments(request, model, provider.can, stream=False)
-        try:
-            async with asyncio.timeout(request.timeout_seconds):
-                response = await provider.client.chat.completions.with_raw_response.create(**arguments)
-        except TimeoutError:
-            raise timed_out(label) from None
-        except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, ResponseTooLarge) as error:
-            # The cause holds the request with its Authorization header: it must not reach a log.
-            raise classify(error, label=label, key_name=provider.key_name, secret=provider.secret) from None
-        completion = read_completion(response.content, label=label)
-        if is_prompted(request, provider.can):
+        prompted = is_prompted(request, provider.can)
+        stream = request.on_delta is not None and provider.can.streaming and not prompted
+        arguments = call_arguments(request, model, provider.can, stream=stream)
+        call = _Call(provider, f"model '{request.model}' at {_place(provider.base_url)}", arguments, request.on_delta)
+        completion = await call.made(request.timeout_seconds, self._settings.model_stall_seconds)
+        if prompted:
             completion = _chosen(completion)
-        if request.on_delta is not None and completion.text:
+        if request.on_delta is not None and not call.told and completion.text:
             request.on_delta(completion.text)
         return completion
 

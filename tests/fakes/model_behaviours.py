@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.model_streams import Behaviour as Behaviour
+from tests.fakes.model_streams import events_of, pieces
 from tests.fakes.sample_values import sample_value
 
-Behaviour = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
+CHARGED = web.RequestKey("charged", dict)
+USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 
 
 def completion(text: str | None, body: Mapping[str, Any], *, finish_reason: str = "stop") -> dict[str, Any]:
@@ -25,20 +28,20 @@ def completion(text: str | None, body: Mapping[str, Any], *, finish_reason: str 
         "choices": [
             {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish_reason},
         ],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+        "usage": dict(USAGE),
     }
 
 
 def ok(value: Any = None) -> Behaviour:
     """Answer with `value` as JSON; by default with a sample of the requested schema, or a text where there is none."""
 
-    async def respond(_: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+    async def respond(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         schema = requested_schema(body)
         if value is not None:
             text = json.dumps(value)
         else:
             text = "sample answer" if schema is None else json.dumps(sample_value(schema))
-        return _json(completion(text, body))
+        return await answer(request, body, completion(text, body))
 
     return respond
 
@@ -61,13 +64,42 @@ def embeddings(dimensions: int = 8) -> Behaviour:
     return respond
 
 
-def text(answer: str, *, finish_reason: str = "stop") -> Behaviour:
+def text(words: str | None, *, finish_reason: str = "stop") -> Behaviour:
     """Answer with this text; `finish_reason="length"` says that it was cut off."""
 
-    async def respond(_: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        return _json(completion(answer, body, finish_reason=finish_reason))
+    async def respond(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await answer(request, body, completion(words, body, finish_reason=finish_reason))
 
     return respond
+
+
+def tool_calls(*calls: tuple[str, Any], words: str | None = None) -> Behaviour:
+    """Ask for these calls, each a tool's name and its arguments: a value, or a text that is sent as it is."""
+
+    async def respond(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        document = completion(words, body, finish_reason="tool_calls")
+        turn = sum(message.get("role") == "assistant" for message in body["messages"])
+        document["choices"][0]["message"]["tool_calls"] = [
+            {
+                "id": f"call-{turn}-{number}",
+                "type": "function",
+                "function": {"name": name, "arguments": given if isinstance(given, str) else json.dumps(given)},
+            }
+            for number, (name, given) in enumerate(calls)
+        ]
+        return await answer(request, body, document)
+
+    return respond
+
+
+async def answer(request: web.Request, body: Mapping[str, Any], document: Mapping[str, Any]) -> web.StreamResponse:
+    """Send a Chat Completions document, as a stream where the request asks for one, and charge its usage."""
+    request[CHARGED] = document.get("usage") or {}
+    if not body.get("stream"):
+        return _json(document)
+    if not (body.get("stream_options") or {}).get("include_usage"):
+        document = {**document, "usage": None}
+    return await pieces(events_of(document))(request, dict(body))
 
 
 def status(code: int, message: str = "scripted failure", headers: Mapping[str, str] | None = None) -> Behaviour:
@@ -122,6 +154,42 @@ def huge(size: int = 10 * 1024 * 1024 + 1) -> Behaviour:
         return response
 
     return respond
+
+
+def reset_after_headers() -> Behaviour:
+    """Break the connection after the status line."""
+
+    async def respond(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b'{"id": ')
+        await asyncio.sleep(0.05)
+        if request.transport is not None:
+            request.transport.abort()
+        raise asyncio.CancelledError
+
+    return respond
+
+
+def slow_drip(every_seconds: float = 0.05) -> Behaviour:
+    """Send the body byte by byte, too slowly for any deadline."""
+
+    async def respond(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await pieces([b" "] * 10_000, every_seconds=every_seconds, content_type="application/json")(
+            request, body
+        )
+
+    return respond
+
+
+def redirect(location: str) -> Behaviour:
+    """Send the client elsewhere."""
+    return status(307, "elsewhere", {"Location": location})
+
+
+def declared_error(**error: Any) -> Behaviour:
+    """Answer 200 with an error in the body, as gateways do."""
+    return raw(json.dumps({"error": {"message": "scripted failure", **error}}).encode())
 
 
 def reset() -> Behaviour:

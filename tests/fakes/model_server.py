@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.fakes.model_behaviours import Behaviour, embeddings, ok
+from tests.fakes.model_behaviours import CHARGED, Behaviour, embeddings, ok
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class FakeModelServer:
         self._lock = threading.Lock()
         self._calls: list[ModelCall] = []
         self._scripts: dict[str | None, _Script] = {}
+        self._charged: list[tuple[int, int]] = []
 
     def then(self, *behaviours: Behaviour, task: str | None = None) -> None:
         """Do these with the next requests, one each; `task` (or a word of the prompt) says with which."""
@@ -69,10 +70,16 @@ class FakeModelServer:
         with self._lock:
             return [call for call in self._calls if task is None or call.concerns(task)]
 
+    def charged(self) -> tuple[int, int]:
+        """Return the input and output tokens of all answers that were sent with a usage."""
+        with self._lock:
+            return sum(item[0] for item in self._charged), sum(item[1] for item in self._charged)
+
     def forget(self) -> None:
         """Drop the log and every script."""
         with self._lock:
             self._calls.clear()
+            self._charged.clear()
             self._scripts.clear()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -82,7 +89,12 @@ class FakeModelServer:
         with self._lock:
             self._calls.append(call)
             behaviour = self._behaviour(call)
-        return await behaviour(request, call.body)
+        response = await behaviour(request, call.body)
+        usage = request.get(CHARGED)
+        if usage:
+            with self._lock:
+                self._charged.append((usage["prompt_tokens"], usage["completion_tokens"]))
+        return response
 
     async def handle_embeddings(self, request: web.Request) -> web.StreamResponse:
         """Log the request as a call of the task `embeddings`; only what is scripted for that concerns it."""

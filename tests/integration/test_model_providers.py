@@ -93,6 +93,16 @@ async def test_a_call_sends_what_was_asked_and_returns_text_and_usage(
         (does.empty_choices(), ModelBadResponse, True, "no choices"),
         (does.raw(b""), ModelBadResponse, True, "not JSON"),
         (does.text("cut", finish_reason="length"), ModelBadResponse, True, "cut off"),
+        (does.text(None), ModelBadResponse, True, "there is no text"),
+        (does.text("no", finish_reason="content_filter"), ModelRejected, False, "content filter"),
+        (does.tool_calls(*[("a", {})] * 129), ModelBadResponse, True, "over 128 tool calls"),
+        (does.reset_after_headers(), ModelUnavailable, True, "connection failed"),
+        (does.redirect("http://127.0.0.1:1/v1"), ModelRejected, False, "307"),
+        (does.declared_error(), ModelUnavailable, True, "scripted failure"),
+        (does.declared_error(code=429), ModelRateLimited, True, "scripted failure"),
+        (does.declared_error(message=f"bad key {SECRET}"), ModelUnavailable, True, "bad key ***"),
+        (does.status(413), ModelRejected, False, "413"),
+        (does.status(422), ModelRejected, False, "422"),
         (does.huge(), ModelBadResponse, False, "over 10,485,760 bytes"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -230,3 +240,24 @@ async def test_texts_that_utf8_cannot_carry_come_back_clean(
 ) -> None:
     model_server.always(does.lone_surrogates())
     assert (await providers.complete(ask())).text == '{"text": "a?b"}'
+
+
+async def test_an_account_without_credit_is_not_asked_again(
+    providers: ModelProviders, model_server: FakeModelServer
+) -> None:
+    body = json.dumps({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}).encode()
+    model_server.always(does.raw(body, code=429))
+    found = await refused(providers)
+    assert isinstance(found, ModelRejected) and "no credit" in (found.hint or "")
+
+
+async def test_the_idempotency_key_goes_with_the_call(providers: ModelProviders, model_server: FakeModelServer) -> None:
+    await providers.complete(ask(idempotency_key="exec-1:ask"))
+    headers = {name.lower(): value for name, value in model_server.calls()[0].headers.items()}
+    assert headers["idempotency-key"] == "exec-1:ask"
+
+
+async def test_the_cost_of_a_refused_answer_is_known(providers: ModelProviders, model_server: FakeModelServer) -> None:
+    model_server.always(does.text("cut", finish_reason="length"))
+    found = await refused(providers)
+    assert found.usage is not None and (found.usage.input_tokens, found.usage.output_tokens) == model_server.charged()
