@@ -9,19 +9,27 @@ from typing import Any, Final
 
 from activities.http_answer import EXCERPT_BYTES, output_of, status_error, status_matcher
 from activities.http_compose import compose
+from activities.secret_slots import filled
 from activities.step_activity import step_activity
 from orchestrator.execution.messages import HttpRequestInput, HttpRequestResult
 from orchestrator.guarded_http import GuardedHttp
+from orchestrator.secrets import Secrets, attempt_redaction
 
 _THREAD_BYTES: Final = 256 * 1024
 """Parsing more than this would hold up the heartbeats of other activities."""
 
 
 class HttpActivities:
-    """Requests to hosts that definitions name."""
+    """Requests to hosts that definitions name.
 
-    def __init__(self, client: GuardedHttp) -> None:
+    Args:
+        client: the guarded one.
+        secrets: where the values of a definition's secrets come from.
+    """
+
+    def __init__(self, client: GuardedHttp, secrets: Secrets) -> None:
         self._client = client
+        self._secrets = secrets
 
     @step_activity("http_request")
     async def http_request(self, request: HttpRequestInput) -> HttpRequestResult:
@@ -35,8 +43,12 @@ class HttpActivities:
             HttpConnection: no connection, or it broke.
             HttpBadResponse: the answer is unusable.
             InvalidHttpRequest: the inputs do not make a request.
+            MissingSecret: a secret that they name is not configured.
         """
-        composed = compose(request)
+        composed = compose(await filled(request, self._secrets))
+        if any(slot.pointer.startswith("/auth/") for slot in request.secret_slots):
+            for text in composed.from_auth:
+                attempt_redaction().add(text)
         answer = await self._client.send(
             composed.method,
             composed.url,

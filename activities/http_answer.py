@@ -17,6 +17,7 @@ from activities.http_compose import ComposedRequest
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import HttpBadResponse, HttpStatus
 from orchestrator.guarded_http import Answer
+from orchestrator.secrets import Redaction, attempt_redaction
 
 EXCERPT_BYTES: Final = 2048
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
@@ -47,8 +48,13 @@ def status_error(answer: Answer, request: ComposedRequest, now: datetime) -> Htt
         phrase = f" ({HTTPStatus(answer.status).phrase})"
     except ValueError:
         phrase = ""
-    text = decode_text(answer.content[:EXCERPT_BYTES], answer.headers.get("content-type", ""))
-    told = {name: answer.headers[name][:500] for name in _TOLD_HEADERS if name in answer.headers}
+    redaction = Redaction()
+    for secret in request.secrets:
+        redaction.add(secret)
+    text = redaction.text(decode_text(answer.content[:EXCERPT_BYTES], answer.headers.get("content-type", "")))
+    if len(answer.content) >= EXCERPT_BYTES:
+        text = attempt_redaction().cut_text(redaction.cut_text(text))
+    told = {name: answer.headers[name] for name in _TOLD_HEADERS if name in answer.headers}
     return HttpStatus(
         f"{request.method} {answer.host!r} answered {answer.status}{phrase}.",
         code=f"http-{answer.status}",
@@ -56,17 +62,10 @@ def status_error(answer: Answer, request: ComposedRequest, now: datetime) -> Htt
         retry_after_seconds=retry_after(answer.headers, now),
         details={
             "status": answer.status,
-            "headers": {name: _redacted(value, request.secrets) for name, value in told.items()},
-            "body": _redacted(text, request.secrets),
+            "headers": {name: attempt_redaction().text(redaction.text(value))[:500] for name, value in told.items()},
+            "body": text.encode("utf-8", "replace")[:EXCERPT_BYTES].decode("utf-8", "ignore"),
         },
     )
-
-
-def _redacted(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        if len(secret) >= 4:
-            text = text.replace(secret, "***")
-    return text.encode("utf-8", "replace")[:EXCERPT_BYTES].decode("utf-8", "ignore")
 
 
 def retry_after(headers: httpx2.Headers, now: datetime) -> float | None:
@@ -89,7 +88,8 @@ def output_of(answer: Answer, response_schema: dict[str, Any] | None) -> dict[st
     Raises:
         HttpBadResponse: the body is not the JSON that its type says, or breaks the schema.
     """
-    body = _body(answer)
+    # Before the schema is checked: what breaks it is quoted, and cut, in the error.
+    body = attempt_redaction().value(_body(answer))
     if response_schema is not None:
         _check_schema(answer, response_schema, body)
     headers = {name.lower(): whole_text(value) for name, value in answer.headers.items()}

@@ -33,7 +33,9 @@ class ComposedRequest:
     headers: list[tuple[bytes, bytes]]
     content: bytes
     secrets: list[str] = field(default_factory=list)
-    """Texts that no message may repeat, longest first."""
+    """Texts that no message may repeat."""
+    from_auth: list[str] = field(default_factory=list)
+    """Those of them that `auth` made."""
 
 
 def compose(request: HttpRequestInput) -> ComposedRequest:
@@ -50,10 +52,11 @@ def compose(request: HttpRequestInput) -> ComposedRequest:
         )
     headers = dict(_user_headers(request.headers))
     secrets = [value for name, (_, value) in headers.items() if _SECRET_HEADERS.search(name)]
+    from_auth: list[str] = []
     for name, value, confidential in _auth_headers(request.auth):
         _refuse_header(name)
         headers[name.lower()] = (name, value)
-        secrets += [*confidential, value]
+        from_auth += [*confidential, value]
     content, content_type = _body(request)
     if content_type:
         headers.setdefault("content-type", ("Content-Type", content_type))
@@ -61,7 +64,7 @@ def compose(request: HttpRequestInput) -> ComposedRequest:
     headers.setdefault("accept", ("Accept", "application/json, */*;q=0.5"))
     headers.setdefault("user-agent", ("User-Agent", "agent-orchestrator"))
     raw = [(name.encode("ascii"), _header_bytes(name, value)) for name, value in headers.values()]
-    return ComposedRequest(method, _url(request), raw, content, sorted(set(secrets), key=len, reverse=True))
+    return ComposedRequest(method, _url(request), raw, content, [*secrets, *from_auth], from_auth)
 
 
 def _user_headers(headers: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -17,6 +17,7 @@ from activities.failures import application_error, as_orchestrator_error
 from activities.heartbeat import heartbeating
 from orchestrator.execution.errors import AttemptTimeout, OrchestratorError, Unavailable
 from orchestrator.execution.messages import StepCall, StepResult
+from orchestrator.secrets import Redaction, redacting
 from orchestrator.stores.claims import claim_driver, claimed_input_bytes, keep_ahead, too_large
 
 log = structlog.get_logger(__name__)
@@ -68,9 +69,14 @@ class _Attempt:
         self._converter = _converter()
         self._driver = claim_driver(self._converter)
         self._unkept: Unavailable | None = None
+        self._redaction = Redaction()
 
     async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
-        """Run the work to its result or to the `ApplicationError` that Temporal shall see."""
+        """Run the work to its result or to the `ApplicationError` that Temporal shall see; neither tells a secret."""
+        with redacting() as self._redaction:
+            return await self._run(work)
+
+    async def _run(self, work: Callable[[], Awaitable[Result]]) -> Result:
         if claimed_input_bytes.get():
             self._count_afresh()
             self._check_input()
@@ -80,6 +86,8 @@ class _Attempt:
                 async with asyncio.timeout(self._time_limit()):
                     result = await work()
                     result.attempts = self._number
+                    if self._redaction:
+                        result.output = await asyncio.to_thread(self._redaction.value, result.output)
                     await self._keep(result)
             except TimeoutError:
                 if self._unkept is not None:
@@ -91,7 +99,9 @@ class _Attempt:
                 self._park()
                 raise ApplicationError("the worker shut down", self._details(), type="worker-shutdown") from None
             except Exception as error:
-                raise self._failure(as_orchestrator_error(error), error) from error
+                failure = self._failure(as_orchestrator_error(error), error)
+                # Temporal keeps the texts of all causes, and theirs are not ours to scrub.
+                raise failure from None if self._redaction else error
         return result
 
     def _count_afresh(self) -> None:
@@ -139,6 +149,7 @@ class _Attempt:
         if error.parks:
             self._park()
             error.retry_after_seconds = _spread(error.retry_after_seconds)
+        self._scrub(error)
         log.warning(
             "attempt failed",
             execution_id=self._call.execution_id,
@@ -149,6 +160,12 @@ class _Attempt:
             exc_info=raised if error.code == "internal-error" else None,
         )
         return application_error(error, self._call, attempt=self._number)
+
+    def _scrub(self, error: OrchestratorError) -> None:
+        if self._redaction:
+            error.message = self._redaction.text(error.message)
+            error.hint = self._redaction.text(error.hint) if error.hint else error.hint
+            error.details = self._redaction.value(error.details)
 
     def _refuse_exhausted(self) -> None:
         allowed = self._call.max_attempts

@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     model_stall_seconds: float = Field(60.0, gt=0)
     """How long a streamed answer may pause once it has begun."""
 
+    secrets_path: Path | None = None
+    """Folder with one file per secret of definitions, read again for each request."""
+
     http_allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts and CIDRs exempt from the HTTP guard's address and port rules, comma-separated."""
     http_max_response_bytes: int = 10 * 1024 * 1024

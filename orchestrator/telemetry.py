@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import EventDict
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
+from orchestrator.secrets import scrub_known
 from orchestrator.settings import Settings
 
 _QUIETER = {
@@ -56,7 +57,7 @@ def configure_telemetry(settings: Settings, *, process: str) -> None:
         shared.append(structlog.processors.format_exc_info)
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer, scrub_known],
     )
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
@@ -86,5 +87,14 @@ def _configure_sentry(settings: Settings, process: str) -> None:
         )
         return
     sentry = import_module("sentry_sdk")
-    sentry.init(dsn=settings.sentry_dsn.get_secret_value(), environment=settings.environment)
+
+    def scrubbed(event: Any, _hint: object) -> Any:
+        return scrub_known(None, "", event)
+
+    sentry.init(
+        dsn=settings.sentry_dsn.get_secret_value(),
+        environment=settings.environment,
+        before_send=scrubbed,
+        before_breadcrumb=scrubbed,
+    )
     sentry.set_tag("process", process)

@@ -27,6 +27,7 @@ from orchestrator.agents.providers import ModelProviders
 from orchestrator.client import connect, disconnect
 from orchestrator.execution.errors import Unavailable
 from orchestrator.guarded_http import GuardedHttp
+from orchestrator.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import ClaimKeeper, claim_driver
 from orchestrator.stores.definitions import DefinitionStore
@@ -97,7 +98,7 @@ async def step_activities(
             *ControlActivities(client).all(),
             *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
             *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix)).all(),
-            *HttpActivities(http).all(),
+            *HttpActivities(http, Secrets.from_settings(settings)).all(),
             *ModelActivities(factory, providers, factory.breakers).all(),
             *VectorActivities(vectors).all(),
         ]

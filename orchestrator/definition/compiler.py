@@ -18,6 +18,7 @@ from orchestrator.definition.envelope import Handler, ScopePath
 from orchestrator.definition.issues import pointer_to
 from orchestrator.definition.models import AnyStep, Concurrency, Defaults, Document, EndScope, Step, WaitForSignal
 from orchestrator.definition.policies import resolve_retry, resolve_timeouts
+from orchestrator.definition.secret_names import misnamed_secrets
 from orchestrator.expressions import (
     Expression,
     ExpressionError,
@@ -158,8 +159,13 @@ class _Compiler:
         alias = type(step.model).model_fields[name].alias or name
         plain = value.model_dump(exclude_unset=True) if hasattr(value, "model_dump") else value
         template = self._template(plain, f"{step.pointer}/{alias}")
-        if template is not None:
-            step.inputs[name] = template
+        if template is None:
+            return
+        step.inputs[name] = template
+        if name in step.model.secret_templates:
+            self._errors += misnamed_secrets(template.references)
+            own += [item for item in template.references if item.root != "secrets"]
+        else:
             own += template.references
 
     def _inner(self, step: CompiledStep, model: Step, part: str, path: ScopePath) -> CompiledScope:

@@ -42,6 +42,8 @@ class Step(Part):
 
     templates: ClassVar[tuple[str, ...]] = ()
     """Fields of the type that are templates over the outer scope."""
+    secret_templates: ClassVar[tuple[str, ...]] = ()
+    """Those of them that may name secrets; the activity's input then has a field of the same name to fill."""
     conditions: ClassVar[tuple[str, ...]] = ()
     """Fields of the type that are bare expressions over the outer scope."""
     takes_retry: ClassVar[bool] = True

@@ -65,6 +65,7 @@ class ApiCall(Step):
     """One HTTP request through the guarded client."""
 
     templates: ClassVar[tuple[str, ...]] = ("url", "headers", "query", "json_body", "form", "text", "auth")
+    secret_templates: ClassVar[tuple[str, ...]] = ("headers", "query", "auth")
 
     step_type: Literal["api_call"]
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET"

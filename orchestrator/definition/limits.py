@@ -7,6 +7,7 @@ DOCUMENT_BYTES = 1024 * 1024
 STEPS = 5_000
 NESTING = 32
 STEP_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+SECRET_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 WORKFLOW_ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 MAX_PARALLEL_STEPS = 500
 """Activities in flight per execution; Temporal refuses more than 2,000 pending ones by failing the workflow task."""

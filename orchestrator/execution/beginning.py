@@ -26,6 +26,7 @@ from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.ending import Ending
 from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.messages import ErrorInfo
+from orchestrator.execution.messages_secrets import SecretSlot
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.requests import build_request
 from orchestrator.execution.steps import StepEnds
@@ -79,11 +80,15 @@ class Beginnings:
         record.state = "running"
         record.started_at = record.started_at or iso(self._engine.now)
         record.error = None
-        fields = {name: evaluator.render(field, place.run.state) for name, field in step.inputs.items()}
+        fields: dict[str, Any] = {}
+        secrets: list[SecretSlot] = []
+        for name, field in step.inputs.items():
+            fields[name], slots = evaluator.render_field(name, field, place.run.state)
+            secrets += slots
         if step.is_block:
             self._begin_block(place, fields)
         else:
-            self._begin_leaf(place, fields)
+            self._begin_leaf(place, fields, secrets)
 
     def _begin_block(self, place: Place, fields: dict[str, Any]) -> None:
         own = place.step.model.timeouts
@@ -93,7 +98,7 @@ class Beginnings:
             )
         self._blocks.begin(place, fields)
 
-    def _begin_leaf(self, place: Place, fields: dict[str, Any]) -> None:
+    def _begin_leaf(self, place: Place, fields: dict[str, Any], secrets: list[SecretSlot]) -> None:
         model = place.step.model
         if isinstance(model, Transform):
             self._ends.complete(place, fields.get("value"))
@@ -114,7 +119,7 @@ class Beginnings:
         elif isinstance(model, _WAITS):
             self._waits.begin(place, fields)
         else:
-            self._schedule(place, fields)
+            self._schedule(place, fields, secrets)
 
     def _finish(self, place: Place, value: Any) -> None:
         """End the execution before the end of this step can make its scope conclude."""
@@ -128,9 +133,9 @@ class Beginnings:
         self._engine.settle_only(place, "completed")
         self._ending.finish(value)
 
-    def _schedule(self, place: Place, fields: dict[str, Any]) -> None:
+    def _schedule(self, place: Place, fields: dict[str, Any], secrets: list[SecretSlot]) -> None:
         step, scope = place.step, place.run.state
-        request = build_request(step, step_call(self._engine.state, place), fields)
+        request = build_request(step, step_call(self._engine.state, place), fields, secrets)
         tries = scope.tries + place.record.retried
         identifier = activity_id(place.path, f"#{tries}" if tries else "")
         place.record.activity_id = identifier

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.execution.clock import iso
 from orchestrator.execution.context import context_of
 from orchestrator.execution.messages import ErrorInfo
+from orchestrator.execution.messages_secrets import SecretSlot, slots_of
 from orchestrator.execution.state import ExecutionState, ScopeState
 from orchestrator.expressions import Expression, ExpressionError, Meter, Template
 
@@ -64,6 +65,17 @@ class Evaluator:
             ExpressionError: an expression failed.
         """
         return template.render(self._context(scope, names), host=self, meter=self._meter)
+
+    def render_field(self, name: str, template: Template, scope: ScopeState) -> tuple[Any, list[SecretSlot]]:
+        """Return the value of a step's field, and where in it the activity puts secrets.
+
+        Raises:
+            ExpressionError: an expression failed.
+        """
+        if not template.has_secrets:
+            return self.render(template, scope), []
+        value, slots = template.render_with_secrets(self._context(scope, {}), host=self, meter=self._meter)
+        return value, slots_of(name, slots)
 
     def value(self, expression: Expression, scope: ScopeState, **names: Any) -> Any:
         """Return a bare expression's value in a scope.

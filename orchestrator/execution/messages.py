@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from orchestrator.execution.messages_ledger import LedgerView
+from orchestrator.execution.messages_secrets import SecretSlot
 
 WORKFLOW_TYPE = "AgentWorkflow"
 """Temporal's workflow type of every execution."""
@@ -123,6 +124,8 @@ class HttpRequestInput(BaseModel):
     form: dict[str, Any] | None = None
     text: str | None = None
     auth: dict[str, Any] | None = None
+    secret_slots: list[SecretSlot] = Field(default_factory=list)
+    """Texts of `headers`, `query` and `auth` that the activity fills."""
     expect_status: list[int | str] = ["2xx"]
     """Codes (`204`) or classes (`"2xx"`)."""
     response_schema: dict[str, Any] | None = None

@@ -19,6 +19,7 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
+from orchestrator.execution.messages_secrets import SecretSlot
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.state import ExecutionState
 
@@ -35,13 +36,16 @@ class ActivityRequest:
     result_type: type[StepResult] | None
 
 
-def build_request(step: CompiledStep, call: StepCall, fields: Mapping[str, Any]) -> ActivityRequest:
+def build_request(
+    step: CompiledStep, call: StepCall, fields: Mapping[str, Any], secrets: list[SecretSlot]
+) -> ActivityRequest:
     """Return the request of a step that runs as an activity.
 
     Args:
         step: an `api_call` or `activity`.
         call: who asks.
         fields: the step's templates, rendered.
+        secrets: what the activity fills.
 
     Raises:
         StepFailure: a rendered field has the wrong type (`invalid-step-input`).
@@ -49,7 +53,7 @@ def build_request(step: CompiledStep, call: StepCall, fields: Mapping[str, Any])
     try:
         if isinstance(step.model, Activity):
             return _foreign_request(step.model, fields)
-        return _http_request(cast(ApiCall, step.model), call, fields)
+        return _http_request(cast(ApiCall, step.model), call, fields, secrets)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -65,7 +69,9 @@ def _foreign_request(model: Activity, fields: Mapping[str, Any]) -> ActivityRequ
     return ActivityRequest(model.activity, tuple(arguments) if isinstance(arguments, list) else (arguments,), None)
 
 
-def _http_request(model: ApiCall, call: StepCall, fields: Mapping[str, Any]) -> ActivityRequest:
+def _http_request(
+    model: ApiCall, call: StepCall, fields: Mapping[str, Any], secrets: list[SecretSlot]
+) -> ActivityRequest:
     argument = HttpRequestInput(
         call=call,
         method=model.method,
@@ -77,6 +83,7 @@ def _http_request(model: ApiCall, call: StepCall, fields: Mapping[str, Any]) -> 
         form=fields.get("form"),
         text=fields.get("text"),
         auth=fields.get("auth"),
+        secret_slots=secrets,
         expect_status=list(model.expect_status),
         response_schema=model.response_schema,
     )

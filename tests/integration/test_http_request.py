@@ -14,6 +14,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.http import HttpActivities
 from orchestrator.execution.messages import HttpRequestInput, HttpRequestResult, StepCall
 from orchestrator.guarded_http import AllowList, GuardedHttp
+from orchestrator.secrets import Secrets
 from tests.unit.guarded_http.raw_server import RawServer, Received, answer, raw_server
 
 CALL = StepCall(
@@ -25,7 +26,7 @@ async def perform(url: str, **fields: Any) -> HttpRequestResult:
     """Run the activity once."""
     client = GuardedHttp(AllowList.parse(["127.0.0.1"]), max_response_bytes=1_000_000)
     try:
-        activities = HttpActivities(client)
+        activities = HttpActivities(client, Secrets())
         request = HttpRequestInput(call=CALL, url=url, **fields)
         result = await ActivityEnvironment().run(activities.http_request, request)
         assert isinstance(result, HttpRequestResult)
@@ -317,6 +318,8 @@ async def test_a_hanging_server_ends_as_a_timeout() -> None:
     server: RawServer
     async with raw_server(lambda request: None) as server:
         with pytest.raises(ApplicationError) as caught:
-            await environment.run(HttpActivities(client).http_request, HttpRequestInput(call=CALL, url=server.url))
+            await environment.run(
+                HttpActivities(client, Secrets()).http_request, HttpRequestInput(call=CALL, url=server.url)
+            )
     await client.aclose()
     assert (caught.value.type, caught.value.non_retryable) == ("timeout", False)
