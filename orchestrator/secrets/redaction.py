@@ -19,6 +19,7 @@ _SHORTEST_CODED: Final = 6
 """Shorter pieces of base64 turn up by chance."""
 _SHORTEST_CUT: Final = 3
 _MOST: Final = 1_000
+_DEEPEST: Final = 2
 _BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 
 
@@ -109,7 +110,8 @@ def redacting() -> Iterator[Redaction]:
 
 def attempt_redaction() -> Redaction:
     """Return the redaction of the attempt that runs; outside one, one that nobody reads."""
-    return _current.get() or Redaction()
+    found = _current.get()
+    return Redaction() if found is None else found
 
 
 def scrub_known(_logger: object, _method: str, rendered: Any) -> Any:
@@ -135,8 +137,11 @@ def _plain_forms(value: str) -> frozenset[str]:
             base64.b64encode(data).decode("ascii").rstrip("="),
             base64.urlsafe_b64encode(data).decode("ascii").rstrip("="),
         }
-        # A text that was escaped once more: JSON inside JSON.
-        found |= {json.dumps(form)[1:-1] for form in escaped}
+    for _ in range(_DEEPEST):
+        # Told inside JSON that is told inside JSON.
+        found |= {json.dumps(form)[1:-1] for form in found} | {
+            json.dumps(form, ensure_ascii=False)[1:-1] for form in found
+        }
     return frozenset(form for form in found if len(form) >= SHORTEST)
 
 

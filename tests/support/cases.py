@@ -281,5 +281,7 @@ def check(case: Case, played: Played | BaseException) -> Played:
         assert sorted(stubs.cancelled) == sorted(expect.pop("cancelled"))
     for path, wanted in expect.pop("asked", {}).items():
         assert stubs.asked(path) == wanted
+    for path, wanted in expect.pop("requests", {}).items():
+        assert stubs.inputs[path].model_dump(mode="json", include=set(wanted)) == wanted
     assert not expect, f"unknown keys in 'expect': {sorted(expect)}"
     return played
