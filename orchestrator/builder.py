@@ -35,6 +35,8 @@ class AgentWorkflowStepType(StrEnum):
     WAIT_FOR_SIGNAL = "wait_for_signal"
     APPROVAL = "approval"
     WORKFLOW = "workflow"
+    VECTOR_SEARCH = "vector_search"
+    VECTOR_UPSERT = "vector_upsert"
     FAIL = "fail"
     FINISH = "finish"
 

@@ -23,6 +23,7 @@ from activities.http import HttpActivities
 from activities.models import ModelActivities
 from activities.vectors import VectorActivities
 from orchestrator.agents import AgentFactory, agent_factory
+from orchestrator.agents.embeddings import Embedder
 from orchestrator.agents.providers import ModelProviders
 from orchestrator.client import connect, disconnect
 from orchestrator.execution.errors import Unavailable
@@ -92,6 +93,8 @@ async def step_activities(
         stack.push_async_callback(redis.aclose)
         providers = ModelProviders(settings)
         stack.push_async_callback(providers.aclose)
+        embedder = Embedder(settings.embedding_model, providers, factory.breakers)
+        stack.callback(embedder.close)
         http = GuardedHttp.from_settings(settings)
         stack.push_async_callback(http.aclose)
         yield [
@@ -100,7 +103,7 @@ async def step_activities(
             *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix)).all(),
             *HttpActivities(http, Secrets.from_settings(settings)).all(),
             *ModelActivities(factory, providers, factory.breakers).all(),
-            *VectorActivities(vectors).all(),
+            *VectorActivities(vectors, embedder).all(),
         ]
 
 

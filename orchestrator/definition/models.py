@@ -31,6 +31,7 @@ from orchestrator.definition.leaf_types import (
     WaitForSignal,
 )
 from orchestrator.definition.parts import AtLeast, Budget, Durability, Part, Retry, Seconds, Tags, Timeouts, WorkflowId
+from orchestrator.definition.vector_types import VectorSearch, VectorUpsert
 
 AnyStep = Annotated[
     AgentTask
@@ -46,6 +47,8 @@ AnyStep = Annotated[
     | WaitForSignal
     | Approval
     | ChildWorkflow
+    | VectorSearch
+    | VectorUpsert
     | Fail
     | Finish,
     Field(discriminator="step_type"),
@@ -65,6 +68,8 @@ STEP_TYPES: dict[str, type[Step]] = {
     "wait_for_signal": WaitForSignal,
     "approval": Approval,
     "workflow": ChildWorkflow,
+    "vector_search": VectorSearch,
+    "vector_upsert": VectorUpsert,
     "fail": Fail,
     "finish": Finish,
 }
@@ -172,6 +177,8 @@ __all__ = [
     "Switch",
     "Timeouts",
     "Transform",
+    "VectorSearch",
+    "VectorUpsert",
     "Wait",
     "WaitForSignal",
 ]

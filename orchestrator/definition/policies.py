@@ -6,11 +6,12 @@ from typing import Any
 
 from orchestrator.definition import limits
 from orchestrator.definition.compiled import RetryRule, TimeoutRule
-from orchestrator.definition.models import Activity, AgentTask, Defaults, Step
+from orchestrator.definition.models import Activity, AgentTask, Defaults, Step, VectorUpsert
 from orchestrator.definition.parts import Retry, Timeouts
 
 _START_TO_CLOSE: dict[type[Step], float] = {
     AgentTask: limits.MODEL_START_TO_CLOSE_SECONDS,
+    VectorUpsert: limits.MODEL_START_TO_CLOSE_SECONDS,
     Activity: limits.ACTIVITY_START_TO_CLOSE_SECONDS,
 }
 

@@ -7,13 +7,18 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from orchestrator.execution.messages import StepCall, StepResult
+from orchestrator.execution.messages_ledger import LedgerCall
 
 
 class VectorDocument(BaseModel):
-    """One vector with its payload; without an id it gets one that every attempt of the step repeats."""
+    """A text or a vector with its payload; without an id it gets one that every attempt of the step repeats.
+
+    A text is embedded, and kept in the payload as `text` unless that has a `text` of its own.
+    """
 
     id: str | int | None = None
-    vector: list[float]
+    vector: list[float] | None = None
+    text: str | None = None
     payload: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -29,13 +34,18 @@ class VectorUpsertInput(BaseModel):
 class VectorUpsertResult(StepResult):
     """`output` is `{collection, upserted, ids}`."""
 
+    spent: list[LedgerCall] = Field(default_factory=list)
+    """The provider's calls for embedding."""
+
 
 class VectorSearchInput(BaseModel):
     """Find the nearest documents; `filter` is a Qdrant filter of `must`, `should` and `must_not`."""
 
     call: StepCall
     collection: str
-    vector: list[float]
+    vector: list[float] | None = None
+    query: str | None = None
+    """In the place of `vector`: a text to embed."""
     limit: int = Field(default=10, ge=1, le=1000)
     filter: dict[str, Any] | None = None
     score_threshold: float | None = None
@@ -43,6 +53,9 @@ class VectorSearchInput(BaseModel):
 
 class VectorSearchResult(StepResult):
     """`output` is a list of `{id, score, payload}`, best first."""
+
+    spent: list[LedgerCall] = Field(default_factory=list)
+    """The provider's calls for embedding."""
 
 
 class CollectionView(BaseModel):
@@ -61,3 +74,23 @@ class DescribeVectorsResult(BaseModel):
     healthy: bool
     error: str | None = None
     collections: list[CollectionView] = Field(default_factory=list)
+
+
+class CreateCollectionInput(BaseModel):
+    """Make an empty collection, for the API."""
+
+    call: StepCall
+    name: str
+    dimensions: int
+    distance: Literal["cosine", "dot", "euclid", "manhattan"] = "cosine"
+
+
+class DropCollectionInput(BaseModel):
+    """Remove a collection with all that it holds, for the API."""
+
+    call: StepCall
+    name: str
+
+
+class ChangeCollectionResult(StepResult):
+    """`output` says whether anything was changed."""

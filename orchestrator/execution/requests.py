@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from orchestrator.definition.compiled import CompiledStep, RetryRule, TimeoutRule
-from orchestrator.definition.models import Activity, ApiCall
+from orchestrator.definition.models import Activity, ApiCall, VectorSearch, VectorUpsert
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import (
@@ -20,8 +20,10 @@ from orchestrator.execution.messages import (
     ValidateJsonInput,
 )
 from orchestrator.execution.messages_secrets import SecretSlot
+from orchestrator.execution.messages_vectors import VectorSearchResult, VectorUpsertResult
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.state import ExecutionState
+from orchestrator.execution.vector_requests import search_input, upsert_input
 
 OUTPUT_CHECK = "~output"
 """Activity id of the last check; no step id begins with `~`."""
@@ -42,7 +44,7 @@ def build_request(
     """Return the request of a step that runs as an activity.
 
     Args:
-        step: an `api_call` or `activity`.
+        step: an `api_call`, `vector_search`, `vector_upsert` or `activity`.
         call: who asks.
         fields: the step's templates, rendered.
         secrets: what the activity fills.
@@ -53,6 +55,10 @@ def build_request(
     try:
         if isinstance(step.model, Activity):
             return _foreign_request(step.model, fields)
+        if isinstance(step.model, VectorSearch):
+            return ActivityRequest("vector_search", (search_input(step.model, call, fields),), VectorSearchResult)
+        if isinstance(step.model, VectorUpsert):
+            return ActivityRequest("vector_upsert", (upsert_input(step.model, call, fields),), VectorUpsertResult)
         return _http_request(cast(ApiCall, step.model), call, fields, secrets)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

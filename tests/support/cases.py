@@ -29,6 +29,12 @@ from orchestrator.execution.messages import (
     ValidateJsonInput,
 )
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
+from orchestrator.execution.messages_vectors import (
+    VectorSearchInput,
+    VectorSearchResult,
+    VectorUpsertInput,
+    VectorUpsertResult,
+)
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore, StoredDefinition
 from tests.support.executions import outcome, states, worker_with
@@ -110,7 +116,15 @@ class CaseStubs:
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, under the names of the real ones, and one that answers to every other name."""
-        return [self.invoke_model, self.http_request, self.validate_json, self.load_definition, self.foreign]
+        return [
+            self.invoke_model,
+            self.http_request,
+            self.vector_search,
+            self.vector_upsert,
+            self.validate_json,
+            self.load_definition,
+            self.foreign,
+        ]
 
     def _of(self, request: Request) -> tuple[Stubs, Request]:
         """Return the stubs of a call's case, and the call as they know it."""
@@ -131,6 +145,18 @@ class CaseStubs:
         """Play a far end."""
         stubs, request = self._of(request)
         return await stubs.play_http(request)
+
+    @step_activity("vector_search")
+    async def vector_search(self, request: VectorSearchInput) -> VectorSearchResult:
+        """Play a collection that is searched."""
+        stubs, request = self._of(request)
+        return await stubs.play_search(request)
+
+    @step_activity("vector_upsert")
+    async def vector_upsert(self, request: VectorUpsertInput) -> VectorUpsertResult:
+        """Play a collection that is filled."""
+        stubs, request = self._of(request)
+        return await stubs.play_upsert(request)
 
     @step_activity("validate_json")
     async def validate_json(self, request: ValidateJsonInput) -> StepResult:

@@ -21,6 +21,12 @@ from orchestrator.execution.messages import (
     ValidateJsonInput,
 )
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
+from orchestrator.execution.messages_vectors import (
+    VectorSearchInput,
+    VectorSearchResult,
+    VectorUpsertInput,
+    VectorUpsertResult,
+)
 
 
 class Stubs:
@@ -42,7 +48,7 @@ class Stubs:
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, under the names of the real ones."""
-        return [self.invoke_model, self.http_request, self.validate_json]
+        return [self.invoke_model, self.http_request, self.vector_search, self.vector_upsert, self.validate_json]
 
     @step_activity("invoke_model")
     async def invoke_model(self, request: InvokeModelInput) -> InvokeModelResult:
@@ -53,6 +59,16 @@ class Stubs:
     async def http_request(self, request: HttpRequestInput) -> HttpRequestResult:
         """Play a far end, as an activity."""
         return await self.play_http(request)
+
+    @step_activity("vector_search")
+    async def vector_search(self, request: VectorSearchInput) -> VectorSearchResult:
+        """Play a collection that is searched, as an activity."""
+        return await self.play_search(request)
+
+    @step_activity("vector_upsert")
+    async def vector_upsert(self, request: VectorUpsertInput) -> VectorUpsertResult:
+        """Play a collection that is filled, as an activity."""
+        return await self.play_upsert(request)
 
     @step_activity("validate_json")
     async def validate_json(self, request: ValidateJsonInput) -> StepResult:
@@ -68,6 +84,16 @@ class Stubs:
         """Play a far end."""
         echo = {"status": 200, "headers": {}, "body": {"url": request.url, "json": request.json_body}}
         return HttpRequestResult(output=await self._play(request.call.path, request, echo))
+
+    async def play_search(self, request: VectorSearchInput) -> VectorSearchResult:
+        """Play a collection that is searched."""
+        echo = request.model_dump(exclude={"call"}, exclude_none=True)
+        return VectorSearchResult(output=await self._play(request.call.path, request, echo))
+
+    async def play_upsert(self, request: VectorUpsertInput) -> VectorUpsertResult:
+        """Play a collection that is filled."""
+        echo = request.model_dump(exclude={"call"}, exclude_none=True)
+        return VectorUpsertResult(output=await self._play(request.call.path, request, echo))
 
     async def play_foreign(self, arguments: Sequence[RawValue]) -> Any:
         """Play an activity that is not ours, whose step is known by the activity's id alone."""

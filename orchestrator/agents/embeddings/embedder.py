@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from orchestrator.agents.embeddings.minilm_model import MODEL_NAME, MiniLM
-from orchestrator.agents.embeddings.port import Embedded, check_texts
+from orchestrator.agents.embeddings.port import Embedded, check_texts, sum_usage
 from orchestrator.agents.embeddings.provider import TEXTS_A_CALL, embed_batch
 from orchestrator.agents.providers import ModelProviders
 from orchestrator.execution.errors import AttemptTimeout, ModelRejected, OrchestratorError
@@ -68,19 +68,17 @@ class Embedder:
     async def _ask(self, texts: Sequence[str], timeout_seconds: float) -> Embedded:
         ends_at = time.monotonic() + timeout_seconds
         vectors: list[list[float]] = []
-        usage = TokenUsage()
+        costs: list[TokenUsage] = []
         for start in range(0, len(texts), TEXTS_A_CALL):
             try:
                 found, cost = await self._call(texts[start : start + TEXTS_A_CALL], ends_at)
             except OrchestratorError as error:
-                if usage.model_calls:
-                    error.usage = usage
+                if costs:
+                    error.usage = sum_usage(costs)
                 raise
             vectors += found
-            usage = TokenUsage(
-                input_tokens=usage.input_tokens + cost.input_tokens, model_calls=usage.model_calls + cost.model_calls
-            )
-        return Embedded(vectors, self._model, usage)
+            costs.append(cost)
+        return Embedded(vectors, self._model, tuple(costs))
 
     async def _call(self, texts: Sequence[str], ends_at: float) -> tuple[list[list[float]], TokenUsage]:
         left = ends_at - time.monotonic()

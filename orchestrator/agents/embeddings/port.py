@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.agents.prompts import sane
@@ -22,7 +22,20 @@ class Embedded:
 
     vectors: list[list[float]]
     model: str
-    usage: TokenUsage = field(default_factory=TokenUsage)
+    calls: tuple[TokenUsage, ...] = ()
+    """What each call of the provider cost; none for the embedded model."""
+
+    @property
+    def usage(self) -> TokenUsage:
+        """What all calls cost together."""
+        return sum_usage(self.calls)
+
+
+def sum_usage(calls: Iterable[TokenUsage]) -> TokenUsage:
+    """Return what embedding calls cost together."""
+    known = tuple(calls)
+    tokens = sum(call.input_tokens for call in known)
+    return TokenUsage(input_tokens=tokens, model_calls=sum(call.model_calls for call in known))
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:
