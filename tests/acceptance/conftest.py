@@ -32,6 +32,7 @@ def deployment(counting_model: FakeModelServer, tmp_path_factory: pytest.TempPat
     variables = {
         "HTTP_ALLOW_HOSTS": LOOPBACK,
         "LOG_FORMAT": "json",
+        "SECRETS__ACCEPTANCE": "s3cret/of acceptance+=",
         # A model provider on whose port nothing listens.
         "PROVIDERS__ABSENT__BASE_URL": f"http://{LOOPBACK}:{free_port()}/v1",
     }
