@@ -60,6 +60,7 @@ def bounds() -> str:
         ("`step_id`", f"`{limits.STEP_ID_PATTERN}`", "`invalid-value`"),
         ("`workflow_id`", f"`{limits.WORKFLOW_ID_PATTERN}`", "`invalid-value`"),
         ("Activities in flight in one execution", f"{limits.MAX_PARALLEL_STEPS}", "they queue"),
+        ("Awaited children in flight in one execution", f"{limits.CHILDREN_IN_FLIGHT}", "they queue"),
         ("Any duration", f"{limits.LONGEST_SECONDS:,} s (ten years)", "`invalid-value`, `invalid-step-input`"),
         ("Messages kept for later", f"{limits.SIGNALS_BUFFERED:,}", "the newest is dropped"),
         ("Children inside children", f"{limits.CHILD_DEPTH}", "`child-too-deep`"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
+from orchestrator.definition.compiled import CompiledStep
 from orchestrator.definition.models import (
     AgentTask,
     Approval,
@@ -28,11 +29,20 @@ from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_secrets import SecretSlot
 from orchestrator.execution.paths import activity_id
+from orchestrator.execution.ready_queue import Takes
 from orchestrator.execution.requests import build_request
 from orchestrator.execution.steps import StepEnds
 from orchestrator.execution.waiting import Waits
 
 _WAITS = (Wait, WaitForSignal, Approval)
+_TAKES_NOTHING = (Transform, Assign, Fail, Finish, *_WAITS)
+
+
+def takes(step: CompiledStep) -> Takes | None:
+    """Say what a step takes when it begins: an activity, a child, or nothing that there could be too many of."""
+    if step.is_block or isinstance(step.model, _TAKES_NOTHING):
+        return None
+    return "child" if isinstance(step.model, ChildWorkflow) else "activity"
 
 
 class Beginnings:

@@ -65,6 +65,7 @@ class Children:
         if state.budget is not None and share is not None:
             state.budget.reserved[child_id] = share.model_dump(exclude_none=True)
         root = state.lineage.root or state.execution_id
+        self._engine.in_flight.children.add(child_id)
         return StartExecution(
             workflow_id=workflow_id,
             version=version,

@@ -15,6 +15,7 @@ from orchestrator.execution.evaluation import Evaluator
 from orchestrator.execution.joins import Joins
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.paths import join_path
+from orchestrator.execution.ready_queue import InFlight, ReadyQueue
 from orchestrator.execution.state import ROOT, ExecutionState, ScopeState, StepRecord, StepState, Timer
 
 RETAINED_SCOPES = 200
@@ -71,9 +72,9 @@ class Engine:
         self.payload_bytes = 0
         """What the activities scheduled in this activation are sent, roughly."""
         self.runs: dict[str, ScopeRun] = {}
-        self.in_flight: dict[str, tuple[str, str]] = {}
+        self.in_flight = InFlight()
         """Activities and awaited children, by id: (scope id, step id)."""
-        self.ready: deque[tuple[str, str]] = deque(state.ready)
+        self.ready = ReadyQueue(state.ready)
         self.listener: ScopeListener
         retained = frozenset(state.retained)
         for scope in state.scopes.values():
@@ -86,6 +87,8 @@ class Engine:
         for step_id, record in scope.steps.items():
             for identifier in record.flights:
                 self.in_flight[identifier] = (scope.scope_id, step_id)
+                if identifier in record.children:
+                    self.in_flight.children.add(identifier)
         run.queued.update(step_id for scope_id, step_id in self.ready if scope_id == scope.scope_id)
 
     def compiled_scope(self, scope: ScopeState) -> CompiledScope:

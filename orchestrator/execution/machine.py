@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.definition.compiled import CompiledDefinition
+from orchestrator.definition.limits import CHILDREN_IN_FLIGHT
 from orchestrator.definition.models import (
     AgentTask,
     Approval,
@@ -18,7 +19,7 @@ from orchestrator.definition.models import (
 )
 from orchestrator.execution import events as ev
 from orchestrator.execution.agent_loops import AgentLoops, is_tool_path
-from orchestrator.execution.beginning import Beginnings
+from orchestrator.execution.beginning import Beginnings, takes
 from orchestrator.execution.blocks import Blocks
 from orchestrator.execution.budgets import budget_of
 from orchestrator.execution.children import Children
@@ -29,6 +30,7 @@ from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.evaluation import expression_failure
 from orchestrator.execution.messages import ErrorInfo, StartExecution
+from orchestrator.execution.ready_queue import Takes
 from orchestrator.execution.requests import OUTPUT_CHECK
 from orchestrator.execution.state import ROOT, ExecutionState, Outcome, ScopeState, StepRecord
 from orchestrator.execution.steps import StepEnds
@@ -36,6 +38,8 @@ from orchestrator.execution.waiting import Waits
 from orchestrator.expressions import ExpressionError
 
 YIELD_TIMER = "~yield"
+CAP_COUNTS_ACTIVITIES = "cap-counts-activities"
+"""Before this rule everything in flight counted, and one step without room held all behind it."""
 PAYLOAD_BYTES_PER_ACTIVATION = 2 * 1024 * 1024
 """Temporal refuses commands over 4 MB in one workflow task by failing it for ever: the machine yields before."""
 _BEGINNING = ("running", "cleaning")
@@ -70,10 +74,20 @@ class Machine:
         definition: the compiled definition.
         state: its position; changed in place.
         uuid: gives a fresh id, the same on every replay.
+        patched: whether this execution follows a rule that came later, the same on every replay.
     """
 
-    def __init__(self, definition: CompiledDefinition, state: ExecutionState, uuid: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        definition: CompiledDefinition,
+        state: ExecutionState,
+        uuid: Callable[[], str],
+        patched: Callable[[str], bool] = lambda rule: True,
+    ) -> None:
         self.state = state
+        self._patched = patched
+        self._overtakes: bool | None = None
+        """Whether steps that need no room pass those that do; asked when it first matters."""
         self._definition = definition
         self._engine = Engine(definition, state, uuid)
         self._engine.listener = self
@@ -359,16 +373,36 @@ class Machine:
                 self._yielding = True
                 engine.commands.append(StartTimer(YIELD_TIMER, 0.001, "yield"))
                 return
-            if len(engine.in_flight) >= self._definition.max_parallel:
+            at_cap = len(engine.in_flight) >= self._definition.max_parallel
+            taken = None if at_cap and self._overtakes is False else engine.ready.take(self._takes, self._full())
+            if taken is None:
                 return
-            scope_id, step_id = engine.ready.popleft()
+            scope_id, step_id = taken[1]
             if scope_id not in engine.runs:
                 continue
+            if at_cap and not self._may_overtake():
+                engine.ready.put_back(taken)
+                return
             place = engine.place(scope_id, step_id)
             if place.record.state == "pending":
                 self._begin(place)
             elif place.record.agent is not None:
                 self._go_on(place)
+
+    def _takes(self, entry: tuple[str, str]) -> Takes | None:
+        run = self._engine.runs.get(entry[0])
+        return takes(run.compiled.steps[entry[1]]) if run is not None else None
+
+    def _full(self) -> list[Takes]:
+        """Say what there is no room for: children have their own, so that waiting for them stops no activity."""
+        flying = self._engine.in_flight
+        full: list[Takes] = ["activity"] if flying.activities >= self._definition.max_parallel else []
+        return [*full, "child"] if len(flying.children) >= CHILDREN_IN_FLIGHT else full
+
+    def _may_overtake(self) -> bool:
+        if self._overtakes is None:
+            self._overtakes = self._patched(CAP_COUNTS_ACTIVITIES)
+        return self._overtakes
 
     def _may_begin(self) -> bool:
         return self.state.phase in _BEGINNING and not self.state.holds and not self._yielding and not self.draining

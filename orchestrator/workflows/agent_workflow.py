@@ -262,7 +262,7 @@ class AgentWorkflow:
             ) from error
         self._pinned = {"definition": document, "version": version, "sha256": sha256}
         state = load(carried) if carried else new_state(self._definition, start, workflow.info().workflow_id, version)
-        return Machine(self._definition, state, lambda: str(workflow.uuid4()))
+        return Machine(self._definition, state, lambda: str(workflow.uuid4()), workflow.patched)
 
     def _begin(self, machine: Machine, *, carried: bool) -> None:
         if not carried:

@@ -118,7 +118,8 @@ class Promises:
         if machine.movable:
             again = [command.child_id for command in machine.await_children()]
             assert sorted(again) == sorted(in_flight), "what is in flight would be lost in the next run"
-        steps = [identifier for identifier in in_flight if "/v" not in identifier]
+        children = {identifier for identifier in in_flight if identifier.startswith(f"{machine.state.execution_id}.")}
+        steps = [identifier for identifier in in_flight if "/v" not in identifier and identifier not in children]
         assert len(steps) <= self._definition.max_parallel
 
     def _nothing_begins(self, states: States, state: ExecutionState, commands: Sequence[cm.Command]) -> None:
