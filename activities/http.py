@@ -45,6 +45,14 @@ class HttpActivities:
             InvalidHttpRequest: the inputs do not make a request.
             MissingSecret: a secret that they name is not configured.
         """
+        return HttpRequestResult(output=await self.perform(request))
+
+    async def perform(self, request: HttpRequestInput) -> dict[str, Any]:
+        """Send the request, for a step or for a tool, and return `{status, headers, body}`.
+
+        Raises:
+            StepFailure: as `http_request`.
+        """
         composed = compose(await filled(request, self._secrets))
         if any(slot.pointer.startswith("/auth/") for slot in request.secret_slots):
             for text in composed.from_auth:
@@ -61,8 +69,8 @@ class HttpActivities:
         if not answer.wanted:
             raise status_error(answer, composed, datetime.now(UTC))
         if len(answer.content) < _THREAD_BYTES:
-            return HttpRequestResult(output=output_of(answer, request.response_schema))
-        return HttpRequestResult(output=await asyncio.to_thread(output_of, answer, request.response_schema))
+            return output_of(answer, request.response_schema)
+        return await asyncio.to_thread(output_of, answer, request.response_schema)
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities for the worker."""

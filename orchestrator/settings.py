@@ -42,6 +42,31 @@ class ModelPrice(BaseModel):
     """Of input tokens from the provider's cache; None: as other input."""
 
 
+class McpServerSettings(BaseModel):
+    """One MCP server that agents and `tool_call` steps may use: `MCP_SERVERS__<NAME>__URL` or `…__COMMAND`."""
+
+    url: str | None = None
+    """Streamable HTTP endpoint."""
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    command: str | None = None
+    """Program that speaks MCP over its standard input and output; it lives as long as the worker."""
+    args: list[str] = Field(default_factory=list)
+    env: dict[str, SecretStr] = Field(default_factory=dict)
+    """All that the program sees of the environment, besides PATH, HOME, USER, LOGNAME, SHELL and TERM."""
+    cwd: Path | None = None
+    connect_seconds: float = Field(15.0, gt=0, le=600)
+    call_seconds: float = Field(60.0, gt=0, le=86_400)
+    max_concurrent_calls: int = Field(16, ge=1, le=1000)
+    requires_approval: list[str] = Field(default_factory=list)
+    """Tools, by their names on the server, whose calls people must agree to; `*` is all of them."""
+
+    @model_validator(mode="after")
+    def _one_transport(self) -> McpServerSettings:
+        if (self.url is None) == (self.command is None):
+            raise ValueError("an MCP server takes exactly one of URL and COMMAND")
+        return self
+
+
 class Settings(BaseSettings):
     """The settings of the API, the worker, the command line and the local stack.
 
@@ -137,6 +162,13 @@ class Settings(BaseSettings):
 
     agents_path: Path | None = None
     """Folder of agent records (`*.json`) that the worker loads at start where they do not exist yet."""
+
+    tools_path: Path | None = None
+    """Folder of tool records (`*.json`) that the worker loads at start where they do not exist yet."""
+    mcp_servers: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")], McpServerSettings] = Field(
+        default_factory=dict
+    )
+    """MCP servers by name, lower case: letters, digits, hyphens."""
 
     @field_validator("http_allow_hosts", mode="before")
     @classmethod

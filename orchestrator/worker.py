@@ -21,10 +21,12 @@ from activities.control import ControlActivities
 from activities.definitions import DefinitionActivities
 from activities.http import HttpActivities
 from activities.models import ModelActivities
+from activities.tools import ToolActivities
 from activities.vectors import VectorActivities
 from orchestrator.agents import AgentFactory, agent_factory
 from orchestrator.agents.embeddings import Embedder
 from orchestrator.agents.providers import ModelProviders
+from orchestrator.agents.tools.opening import load_tools, open_tools
 from orchestrator.client import connect, disconnect
 from orchestrator.execution.errors import Unavailable
 from orchestrator.guarded_http import GuardedHttp
@@ -97,12 +99,15 @@ async def step_activities(
         stack.callback(embedder.close)
         http = GuardedHttp.from_settings(settings)
         stack.push_async_callback(http.aclose)
+        requests = HttpActivities(http, Secrets.from_settings(settings))
+        tools = await stack.enter_async_context(open_tools(settings, redis, requests.perform, factory.breakers))
         yield [
             *ControlActivities(client).all(),
             *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
             *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix)).all(),
-            *HttpActivities(http, Secrets.from_settings(settings)).all(),
+            *requests.all(),
             *ModelActivities(factory, providers, factory.breakers).all(),
+            *ToolActivities(tools, factory).all(),
             *VectorActivities(vectors, embedder).all(),
         ]
 
@@ -138,6 +143,7 @@ async def _connect(settings: Settings) -> tuple[Client, AgentFactory]:
     await _persistently(lambda: register_search_attributes(client), "Temporal")
     factory = agent_factory.bind(settings)
     await _persistently(lambda: factory.load(settings.agents_path), "Redis")
+    await _persistently(lambda: load_tools(settings), "Redis")
     return client, factory
 
 

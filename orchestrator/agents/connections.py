@@ -9,6 +9,7 @@ import httpx2
 from redis.asyncio import Redis
 
 from orchestrator.execution.errors import AgentFailed, AttemptTimeout, HttpConnection, ModelUnavailable
+from orchestrator.execution.errors_tools import McpBadResponse, McpUnavailable
 from orchestrator.settings import Settings, discover_settings
 from orchestrator.stores.agent_calls import AgentCallStore
 from orchestrator.stores.agents import AgentStore
@@ -16,7 +17,16 @@ from orchestrator.stores.breakers import BreakerPolicy, CircuitBreakers
 from orchestrator.stores.leases import WorkerLeases
 from orchestrator.stores.redis import connect_redis
 
-DEPENDENCY_FAILURES = (AgentFailed, AttemptTimeout, HttpConnection, ModelUnavailable, OSError, httpx2.TransportError)
+DEPENDENCY_FAILURES = (
+    AgentFailed,
+    AttemptTimeout,
+    HttpConnection,
+    McpBadResponse,
+    McpUnavailable,
+    ModelUnavailable,
+    OSError,
+    httpx2.TransportError,
+)
 """What opens a circuit. A 4xx, a 429 or an answer that breaks its schema comes from a dependency that works."""
 
 
