@@ -6,6 +6,8 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,9 @@ class Tools:
 
     async def call(self, name: str, arguments: Any = None, **fields: Any) -> Any:
         request = CallToolInput(call=CALL, tool=name, arguments=arguments, **fields)
-        result = await ActivityEnvironment().run(self.activities.call_tool, request)
+        environment = ActivityEnvironment()
+        environment.info = replace(environment.info, start_to_close_timeout=timedelta(seconds=30))
+        result = await environment.run(self.activities.call_tool, request)
         assert isinstance(result, CallToolResult)
         return result.output
 
@@ -163,6 +167,7 @@ async def test_failures_are_typed_and_say_whether_to_try_again(
 
 async def test_a_worker_tells_what_it_can_call(tools: Tools) -> None:
     await tools.declare(name="report", workflow={"workflow_id": "report"}, requires_approval=True)
+    await tools.call("meta", mcp_server="maps")
     found = await ActivityEnvironment().run(tools.activities.describe_tools)
     assert isinstance(found, DescribeToolsResult)
     sources = {view.name: view.source for view in found.tools}

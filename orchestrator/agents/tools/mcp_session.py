@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -54,7 +53,8 @@ class McpSession:
     def __init__(self, name: str, server: McpServerSettings) -> None:
         self.name = name
         self._server = server
-        self._opening = asyncio.Lock()
+        self._connecting: asyncio.Task[_Open] | None = None
+        self._endings: set[asyncio.Task[None]] = set()
         self._listing = asyncio.Lock()
         self._calls = asyncio.Semaphore(server.max_concurrent_calls)
         self._open: _Open | None = None
@@ -77,8 +77,9 @@ class McpSession:
             session = await self._opened()
             loop = asyncio.get_running_loop()
             if session.tools is None or loop.time() - session.listed_at > LIST_SECONDS:
-                session.listed_at = loop.time()
+                asked_at = loop.time()
                 session.tools = await self._ask(session, self._listed, "list its tools", self._server.connect_seconds)
+                session.listed_at = asked_at
             return session.tools
 
     async def call(self, tool: str, arguments: Any, *, meta: dict[str, Any]) -> CallToolResult:
@@ -105,14 +106,20 @@ class McpSession:
 
     async def aclose(self) -> None:
         """End the session; a program that was started for it ends with it."""
-        await self._drop(self._open)
+        if self._connecting is not None:
+            await asyncio.wait({self._connecting})
+        self._drop(self._open)
+        while self._endings:
+            await asyncio.wait(self._endings)
 
     async def _opened(self) -> _Open:
-        async with self._opening:
-            if self._open is not None and not self._open.holder.done():
-                return self._open
-            self._open = await self._connect()
+        """Return the session; a caller that gives up waiting for it does not keep others from having it."""
+        if self._open is not None and not self._open.holder.done():
             return self._open
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.create_task(self._connect(), name=f"mcp-{self.name}-opening")
+            self._connecting.add_done_callback(_read)
+        return await asyncio.shield(self._connecting)
 
     async def _connect(self) -> _Open:
         ready: asyncio.Future[_Open] = asyncio.get_running_loop().create_future()
@@ -124,14 +131,13 @@ class McpSession:
             async with asyncio.timeout(self._server.connect_seconds):
                 either: set[asyncio.Future[Any]] = {ready, holder}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        except BaseException as error:
+        except TimeoutError as error:
             ready.cancel()
-            await asyncio.shield(_ended(holder, scope))
-            if isinstance(error, TimeoutError):
-                raise self._slow("open a session", self._server.connect_seconds) from error
-            raise
+            await _ended(holder, scope)
+            raise self._slow("open a session", self._server.connect_seconds) from error
         if ready.done():
-            return ready.result()
+            self._open = ready.result()
+            return self._open
         failure = holder.exception() if not holder.cancelled() else None
         raise self._classified(failure or McpUnavailable(f"MCP server '{self.name}' went away at once"))
 
@@ -181,24 +187,25 @@ class McpSession:
         except (OrchestratorError, MCPError, ValidationError, RuntimeError, OSError, ExceptionGroup) as error:
             failure = self._classified(error)
             if isinstance(failure, McpUnavailable | McpBadResponse):
-                await self._drop(session)
+                self._drop(session)
             if failure is error:
                 raise
             raise failure from error
         finally:
             if not asking.done():
                 asking.cancel()
-            with contextlib.suppress(BaseException):
-                if asking.done() and not asking.cancelled():
-                    asking.exception()
+            asking.add_done_callback(_read)
 
-    async def _drop(self, session: _Open | None) -> None:
+    def _drop(self, session: _Open | None) -> None:
+        """Give a session up; it ends behind the caller's back."""
         if session is None:
             return
         if self._open is session:
             self._open = None
         session.leave.set()
-        await asyncio.shield(_ended(session.holder, session.scope, patience_seconds=LEAVE_SECONDS))
+        ending = asyncio.create_task(_ended(session.holder, session.scope, patience_seconds=LEAVE_SECONDS))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
     def _classified(self, error: BaseException) -> OrchestratorError:
         failure = classified(self.name, error)
@@ -225,6 +232,11 @@ async def _ended(task: asyncio.Task[None], scope: anyio.CancelScope, *, patience
     if not task.done():
         scope.cancel()
         await asyncio.wait({task}, timeout=LEAVE_SECONDS)
-    if task.done() and not task.cancelled():
-        # Known already, or unwanted; read, so that asyncio does not complain.
+    if task.done():
+        _read(task)
+
+
+def _read(task: asyncio.Task[Any]) -> None:
+    """Take note of how a task ended, so that asyncio does not complain that nobody did."""
+    if not task.cancelled():
         task.exception()
