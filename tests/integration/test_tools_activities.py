@@ -25,6 +25,8 @@ from orchestrator.execution.messages import StepCall
 from orchestrator.execution.messages_agents import CallToolInput, CallToolResult
 from orchestrator.execution.messages_tools import DescribeToolsResult
 from orchestrator.guarded_http import AllowList, GuardedHttp
+from orchestrator.secrets import Secrets
+from orchestrator.secrets.providers import EnvironmentSecrets
 from orchestrator.settings import Settings
 from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.tools import ToolStore
@@ -80,7 +82,8 @@ async def tools(redis_url: str) -> AsyncIterator[Tools]:
         http = GuardedHttp(AllowList.parse(["127.0.0.1"]))
         stack.push_async_callback(http.aclose)
         factory = AgentFactory(settings, redis=redis)
-        send = HttpActivities(http).perform
+        secrets = Secrets([("the test", EnvironmentSecrets({"SECRETS__RATES_KEY": "s3cret-value"}))])
+        send = HttpActivities(http, secrets).perform
         opened = await stack.enter_async_context(open_tools(settings, redis, send, factory.breakers, python=python))
         yield Tools(ToolActivities(opened, factory), ToolStore(redis, settings.redis_key_prefix), factory)
 
@@ -98,14 +101,14 @@ async def test_a_declared_tool_sends_its_request(tools: Tools) -> None:
             "method": "POST",
             "url": f"{server.url}/v1/{{{{ arguments.base }}}}",
             "json": {"day": "{{ arguments.day ?? null }}"},
-            "auth": {"bearer": "key"},
+            "auth": {"bearer": "{{ secrets.RATES_KEY }}"},
             "output": {"rate": "{{ response.body.rate }}", "of": "{{ response.body.of }}"},
         }
         await tools.declare(name="rate", parameters={"type": "object"}, http=http)
         assert await tools.call("rate", {"base": "EUR/x"}) == {"rate": 1.5, "of": "/v1/EUR%2Fx"}
     sent = server.requests[0]
     assert sent.headers["idempotency-key"] == "ex-1/ask/t0.0"
-    assert sent.headers["authorization"] == "Bearer key"
+    assert sent.headers["authorization"] == "Bearer s3cret-value"
     assert json.loads(sent.body) == {"day": None}
 
 

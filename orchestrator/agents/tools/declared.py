@@ -20,7 +20,8 @@ from orchestrator.agents.tools.specs import ToolContext, ToolSpec
 from orchestrator.execution.errors import AttemptTimeout
 from orchestrator.execution.errors_tools import InvalidToolArguments, ToolFailed
 from orchestrator.execution.messages import HttpRequestInput, StepCall
-from orchestrator.expressions import ExpressionError, render
+from orchestrator.execution.messages_secrets import SecretSlot, slots_of
+from orchestrator.expressions import ExpressionError, compile_template
 from orchestrator.stores.tools import ToolStore
 
 SendHttp = Callable[[HttpRequestInput], Awaitable[dict[str, Any]]]
@@ -100,18 +101,24 @@ def http_request(http: HttpTool, arguments: Any, context: ToolContext, name: str
     """
     seen = {"arguments": arguments}
     auth = None if http.auth is None else http.auth.model_dump(mode="json", exclude_unset=True)
+    slots: list[SecretSlot] = []
+    filled = {
+        field: _rendered(name, template, seen, field, slots)
+        for field, template in {"headers": http.headers, "query": http.query, "auth": auth}.items()
+    }
     return HttpRequestInput(
         call=call_of(context),
         method=http.method,
         url=str(_rendered(name, http.url, {"arguments": _path_safe(arguments, name)})),
-        headers=_rendered(name, http.headers, seen),
-        query=_rendered(name, http.query, seen),
+        headers=filled["headers"],
+        query=filled["query"],
         json_body=_rendered(name, http.json_body, seen),
         has_json="json_body" in http.model_fields_set,
         form=_rendered(name, http.form, seen),
         text=_rendered(name, http.text, seen),
-        auth=_rendered(name, auth, seen),
+        auth=filled["auth"],
         expect_status=list(http.expect_status),
+        secret_slots=slots,
     )
 
 
@@ -126,9 +133,14 @@ def call_of(context: ToolContext) -> StepCall:
     )
 
 
-def _rendered(name: str, template: Any, seen: dict[str, Any]) -> Any:
+def _rendered(
+    name: str, template: Any, seen: dict[str, Any], field: str = "", slots: list[SecretSlot] | None = None
+) -> Any:
     try:
-        return render(template, seen)
+        value, found = compile_template(template).render_with_secrets(seen)
+        if slots is not None:
+            slots += slots_of(field, found)
+        return value
     except ExpressionError as error:
         raise ToolFailed(
             f"tool '{name}': {error.message}",

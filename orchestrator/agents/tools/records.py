@@ -17,11 +17,14 @@ from orchestrator.definition.leaf_types import Auth
 from orchestrator.definition.part_check import check_part
 from orchestrator.definition.parts import Part, StatusClass, StatusCode, WorkflowId
 from orchestrator.definition.schemas import schema_issues
+from orchestrator.definition.secret_names import misnamed_secrets
 from orchestrator.execution.errors_tools import InvalidTool
 from orchestrator.expressions import ExpressionError, check_references, collect_template_errors
 
 RECORD_BYTES = 256 * 1024
 REQUEST_ROOTS = ("arguments",)
+SECRET_FIELDS = ("headers", "query", "auth")
+"""Where `secrets.NAME` may stand, as in an `api_call`."""
 RESULT_ROOTS = ("arguments", "response")
 BUILTIN_NAMES = frozenset({"get_time", "http_request", "vector_search"})
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -179,8 +182,10 @@ def _http_issues(http: Any) -> list[Issue]:
     if not isinstance(http, Mapping):
         return []
     issues: list[Issue] = []
-    for field in ("url", "headers", "query", "json", "form", "text", "auth"):
+    for field in ("url", "json", "form", "text"):
         issues += _template_issues(http.get(field), f"/http/{field}", REQUEST_ROOTS)
+    for field in SECRET_FIELDS:
+        issues += _template_issues(http.get(field), f"/http/{field}", REQUEST_ROOTS, secrets=True)
     issues += _template_issues(http.get("output"), "/http/output", RESULT_ROOTS)
     url = http.get("url")
     if isinstance(url, str) and not _FIXED_HOST.match(url):
@@ -189,10 +194,14 @@ def _http_issues(http: Any) -> list[Issue]:
     return issues
 
 
-def _template_issues(value: Any, pointer: str, roots: tuple[str, ...]) -> list[Issue]:
+def _template_issues(value: Any, pointer: str, roots: tuple[str, ...], *, secrets: bool = False) -> list[Issue]:
     template, errors = collect_template_errors(value, pointer=pointer)
     if template is not None and not errors:
-        errors = check_references(template.references, roots=roots, step_ids=())
+        read = template.references
+        if secrets:
+            errors = misnamed_secrets(read)
+            read = tuple(item for item in read if item.root != "secrets")
+        errors = [*errors, *check_references(read, roots=roots, step_ids=())]
     return [_as_issue(error) for error in errors]
 
 
