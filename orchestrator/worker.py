@@ -26,6 +26,7 @@ from activities.vectors import VectorActivities
 from orchestrator.agents import AgentFactory, agent_factory
 from orchestrator.agents.embeddings import Embedder
 from orchestrator.agents.providers import ModelProviders
+from orchestrator.agents.semantic_memory import SemanticMemory
 from orchestrator.agents.tools.opening import load_tools, open_tools
 from orchestrator.client import connect, disconnect
 from orchestrator.execution.errors import Unavailable
@@ -100,7 +101,10 @@ async def step_activities(
         http = GuardedHttp.from_settings(settings)
         stack.push_async_callback(http.aclose)
         requests = HttpActivities(http, Secrets.from_settings(settings))
-        tools = await stack.enter_async_context(open_tools(settings, redis, requests.perform, factory.breakers))
+        search = SemanticMemory(vectors, embedder).search_texts
+        tools = await stack.enter_async_context(
+            open_tools(settings, redis, requests.perform, factory.breakers, search=search)
+        )
         yield [
             *ControlActivities(client).all(),
             *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
