@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import uuid
-from datetime import timedelta
+from typing import Annotated
 
-from fastapi import APIRouter
-from temporalio.client import ActivityFailureError
-from temporalio.common import RetryPolicy
+from fastapi import APIRouter, Path, Response
 
-from api.dependencies import ServicesDep
-from api.schemas.problems import problems
-from orchestrator.execution.errors import NoWorker
-from orchestrator.execution.messages_vectors import DescribeVectorsResult
+from api.dependencies import Services, ServicesDep
+from api.execution_links import PREFIX
+from api.json_body import StrictJsonRoute
+from api.schemas.collections import NewCollection
+from api.schemas.problems import WITH_BODY, problems
+from api.worker_calls import api_call, ask_worker
+from orchestrator.execution.errors import CollectionExists, CollectionNotFound, VectorsUnavailable
+from orchestrator.execution.messages_vectors import (
+    ChangeCollectionResult,
+    CollectionView,
+    CreateCollectionInput,
+    DescribeVectorsResult,
+    DropCollectionInput,
+)
 
-WORKER_SECONDS = 5
-"""How long the API waits for a worker."""
+router = APIRouter(prefix="/collections", tags=["vectors"], route_class=StrictJsonRoute)
 
-router = APIRouter(prefix="/collections", tags=["vectors"])
+CollectionName = Annotated[
+    str, Path(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", examples=["handbook"], description="its name")
+]
 
 
 @router.get(
@@ -29,21 +37,57 @@ router = APIRouter(prefix="/collections", tags=["vectors"])
 )
 async def list_collections(services: ServicesDep) -> DescribeVectorsResult:
     """Ask a worker for its vector store's collections, by a standalone activity; 503 without a worker."""
-    try:
-        async with services.calls.bounded(patience_seconds=WORKER_SECONDS + 2):
-            found: DescribeVectorsResult = await services.temporal.execute_activity(
-                "describe_vectors",
-                id=f"collections-{uuid.uuid4().hex}",
-                task_queue=services.settings.temporal_task_queue,
-                result_type=DescribeVectorsResult,
-                schedule_to_start_timeout=timedelta(seconds=WORKER_SECONDS),
-                start_to_close_timeout=timedelta(seconds=WORKER_SECONDS),
-                retry_policy=RetryPolicy(maximum_attempts=1),
-            )
-    except ActivityFailureError as error:
-        raise NoWorker(
-            f"no worker answered within {WORKER_SECONDS} s: {error.cause}",
-            hint="start one with `orchestrator worker`",
-            retry_after_seconds=WORKER_SECONDS,
-        ) from error
-    return found
+    return await ask_worker(services, "describe_vectors", DescribeVectorsResult)
+
+
+@router.post(
+    "/",
+    operation_id="create_collection",
+    summary="Create a vector collection",
+    status_code=201,
+    responses=problems(*WITH_BODY, 409, 503),
+)
+async def create_collection(services: ServicesDep, body: NewCollection, response: Response) -> CollectionView:
+    """Create an empty collection; the first `vector_upsert` step would do so, too."""
+    argument = CreateCollectionInput(call=api_call("create_collection"), **body.model_dump())
+    created = await ask_worker(services, "create_collection", ChangeCollectionResult, argument)
+    if not created.output:
+        raise CollectionExists(
+            f"collection '{body.name}' exists with this dimension and distance",
+            hint=f"use it, or delete it first: DELETE {PREFIX}/collections/{body.name}",
+        )
+    response.headers["Location"] = f"{PREFIX}/collections/{body.name}"
+    return CollectionView(name=body.name, points=0, dimensions=body.dimensions, distance=body.distance)
+
+
+@router.get(
+    "/{name}", operation_id="get_collection", summary="Read a vector collection", responses=problems(404, 422, 503)
+)
+async def get_collection(services: ServicesDep, name: CollectionName) -> CollectionView:
+    """Return a collection's dimension, distance and number of points."""
+    return await _existing(services, name)
+
+
+@router.delete(
+    "/{name}",
+    operation_id="delete_collection",
+    summary="Delete a vector collection",
+    status_code=204,
+    responses=problems(404, 422, 503),
+)
+async def delete_collection(services: ServicesDep, name: CollectionName) -> None:
+    """Remove a collection with all that it holds. This cannot be undone."""
+    argument = DropCollectionInput(call=api_call("delete_collection"), name=name)
+    await ask_worker(services, "drop_collection", ChangeCollectionResult, argument)
+
+
+async def _existing(services: Services, name: str) -> CollectionView:
+    found = await ask_worker(services, "describe_vectors", DescribeVectorsResult)
+    if not found.healthy:
+        raise VectorsUnavailable(found.error or "the vector store does not answer", retry_after_seconds=5)
+    for collection in found.collections:
+        if collection.name == name:
+            return collection
+    raise CollectionNotFound(
+        f"there is no collection '{name}'", hint=f"GET {PREFIX}/collections/ lists them; the first upsert creates one"
+    )
