@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from temporalio import activity
@@ -28,17 +28,16 @@ async def heartbeating(details: Callable[[], Any]) -> AsyncIterator[None]:
     Args:
         details: gives the heartbeat's details, read again by the next attempt.
     """
-    interval = heartbeat_interval()
+    interval, loop = heartbeat_interval(), asyncio.get_running_loop()
 
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(interval)
-            activity.heartbeat(details())
+    # A timer, because a task for every activity would cost more than the rest of this wrapper.
+    def beat() -> None:
+        nonlocal timer
+        timer = loop.call_later(interval, beat)
+        activity.heartbeat(details())
 
-    task = asyncio.create_task(beat())
+    timer = loop.call_later(interval, beat)
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        timer.cancel()

@@ -22,11 +22,13 @@ import resource
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from temporalio.api.enums.v1 import TimeoutType, WorkflowTaskFailedCause
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.client import Client, WorkflowHistory
@@ -146,6 +148,17 @@ async def runs_of(client: Client, execution_id: str) -> list[WorkflowHistory]:
     return sorted(found, key=lambda history: len(history.events), reverse=True)
 
 
+def lost_tasks(runs: list[WorkflowHistory]) -> dict[str, int]:
+    """Count the workflow tasks that failed or timed out; each costs a replay of its run."""
+    found: Counter[str] = Counter()
+    for event in (event for history in runs for event in history.events):
+        if event.HasField("workflow_task_failed_event_attributes"):
+            found[WorkflowTaskFailedCause.Name(event.workflow_task_failed_event_attributes.cause)] += 1
+        elif event.HasField("workflow_task_timed_out_event_attributes"):
+            found[TimeoutType.Name(event.workflow_task_timed_out_event_attributes.timeout_type)] += 1
+    return dict(found)
+
+
 async def replay_seconds(client: Client, history: WorkflowHistory) -> float:
     replayer = Replayer(
         workflows=[AgentWorkflow],
@@ -190,6 +203,7 @@ async def measured(client: Client, settings: Settings, definition: dict[str, Any
         "activations": len(timed.seconds),
         "activation_p99_ms": timed.milliseconds(0.99),
         "activation_max_ms": timed.milliseconds(1),
+        "lost_tasks": lost_tasks(runs),
         "replay_seconds": await replay_seconds(client, runs[0]),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }

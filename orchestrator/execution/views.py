@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import lru_cache
+
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.execution.messages import ExecutionView, OpenApproval, StepView
 from orchestrator.execution.paths import join_path
@@ -130,16 +133,19 @@ def markdown_table(definition: CompiledDefinition, state: ExecutionState, status
     records = state.scopes[ROOT].steps
     title = f"**{definition.head.name or state.workflow_id}** · {status}"
     if len(records) > TABLE_ROWS:
-        counts: dict[str, int] = {}
-        for record in records.values():
-            counts[record.state] = counts.get(record.state, 0) + 1
+        counts = Counter(record.state for record in records.values())
         return title + "\n\n" + "\n".join(f"- {state_name}: {count}" for state_name, count in counts.items())
-    rows = [_row(definition.root.steps[step_id].model.label, step_id, record) for step_id, record in records.items()]
+    steps = definition.root.steps
+    rows = [
+        _row(steps[step_id].model.label, step_id, record.state, record.attempts) for step_id, record in records.items()
+    ]
     return "\n".join([title, "", "| step | id | state | attempts |", "|---|---|---|---|", *rows])
 
 
-def _row(label: str, step_id: str, record: StepRecord) -> str:
-    return f"| {_cell(label)} | `{step_id}` | {record.state} | {record.attempts or ''} |"
+# The table is made for every activation, and few of its rows are new.
+@lru_cache(maxsize=4096)
+def _row(label: str, step_id: str, state: str, attempts: int) -> str:
+    return f"| {_cell(label)} | `{step_id}` | {state} | {attempts or ''} |"
 
 
 def _cell(text: str) -> str:
