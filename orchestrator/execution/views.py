@@ -8,7 +8,7 @@ from functools import lru_cache
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.execution.messages import ExecutionView, OpenApproval, StepView
 from orchestrator.execution.paths import join_path
-from orchestrator.execution.state import ROOT, AgentLoop, ExecutionState, StepRecord
+from orchestrator.execution.state import ROOT, AgentLoop, ExecutionState
 
 TABLE_ROWS = 100
 _MOVING = frozenset({"wait", "delay", "retry"})
