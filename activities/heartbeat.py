@@ -29,14 +29,14 @@ async def heartbeating(details: Callable[[], Any]) -> AsyncIterator[None]:
         details: gives the heartbeat's details, read again by the next attempt.
     """
     interval, loop = heartbeat_interval(), asyncio.get_running_loop()
+    # A timer costs less than a task for every activity would.
+    timer = loop.call_later(interval, lambda: beat())
 
-    # A timer, because a task for every activity would cost more than the rest of this wrapper.
     def beat() -> None:
         nonlocal timer
         timer = loop.call_later(interval, beat)
         activity.heartbeat(details())
 
-    timer = loop.call_later(interval, beat)
     try:
         yield
     finally:
