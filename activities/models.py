@@ -7,14 +7,22 @@ from typing import Any
 
 from temporalio import activity
 
+from activities.attempt_notes import AttemptNotes, current_notes
 from activities.step_activity import step_activity
-from orchestrator.agents.answers import checked, parse_answer
+from orchestrator.agents.answers import Completion, checked, parse_answer
 from orchestrator.agents.base import AgentContext, BaseAgent
 from orchestrator.agents.factory import AgentFactory, PinnedRecord
-from orchestrator.agents.prompts import TaskContext, prompt_messages, sane
+from orchestrator.agents.prompts import sane
 from orchestrator.agents.providers import ModelProviders, ModelRequest
+from orchestrator.agents.records import AgentRecord
+from orchestrator.agents.turns import AgentTurns, noted
+from orchestrator.definition import limits
+from orchestrator.definition.compiled import RetryRule
+from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
+from orchestrator.execution.messages_ledger import LedgerCall
+from orchestrator.execution.policies import backoff_seconds
 from orchestrator.stores.breakers import CircuitBreakers
 
 LONGEST_CALL_SECONDS = 300.0
@@ -22,13 +30,22 @@ LONGEST_CALL_SECONDS = 300.0
 
 
 class ModelActivities:
-    """Calls agents. Each attempt makes at most one model call for a record; trying again is Temporal's."""
+    """Calls agents. Each attempt makes at most one model call for a record; trying again is Temporal's.
 
-    def __init__(self, factory: AgentFactory, providers: ModelProviders, breakers: CircuitBreakers) -> None:
-        """Args: `breakers` are `factory.breakers` of the event loop that runs the activities."""
+    Args:
+        factory: the agents.
+        providers: the models.
+        breakers: `factory.breakers` of the event loop that runs the activities.
+        turns: runs the turns of agents that are records.
+    """
+
+    def __init__(
+        self, factory: AgentFactory, providers: ModelProviders, breakers: CircuitBreakers, turns: AgentTurns
+    ) -> None:
         self._factory = factory
         self._providers = providers
         self._breakers = breakers
+        self._turns = turns
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities for the worker."""
@@ -36,7 +53,7 @@ class ModelActivities:
 
     @step_activity("invoke_model")
     async def invoke_model(self, request: InvokeModelInput) -> InvokeModelResult:
-        """Let an agent do a task.
+        """Let an agent do a task, or the next turn of it.
 
         Raises:
             AgentNotFound: no such agent; not tried again.
@@ -46,32 +63,31 @@ class ModelActivities:
             RedisUnavailable: the registry does not answer.
         """
         seconds = attempt_seconds()
-        agent = await self._factory.resolve(request.agent_type)
+        agent = await self._factory.resolve(request.agent_type, request.agent_version)
         async with self._factory.observed(request.agent_type, lease_seconds=seconds + 5):
             if isinstance(agent, BaseAgent):
                 return await self._run_python(agent, request, seconds)
-            return await self._ask(agent, request, seconds)
+            return await self._turn(agent, request, seconds)
 
-    async def _ask(self, pinned: PinnedRecord, request: InvokeModelInput, seconds: float) -> InvokeModelResult:
-        record, schema = pinned.record, request.output_schema
-        if schema is None and request.task in record.tasks:
-            schema = record.tasks[request.task].output_schema
-        context = TaskContext(request.task, request.parameters, request.input, request.dependencies)
-        model = request.model or record.model or self._factory.settings.default_model
-        call = ModelRequest(
-            model=model,
-            messages=prompt_messages(record, context),
-            output_schema=schema,
-            schema_name=request.task,
-            temperature=record.temperature,
-            max_output_tokens=record.max_output_tokens,
-            timeout_seconds=seconds,
-        )
-        output, usage = await self._complete(call, label=f"agent '{request.agent_type}', task '{request.task}'")
-        return InvokeModelResult(output=output, usage=usage, agent_version=pinned.version, model=model)
+    async def _turn(self, pinned: PinnedRecord, request: InvokeModelInput, seconds: float) -> InvokeModelResult:
+        rule = None if request.own_retry else retry_rule(pinned.record)
+        if rule is not None:
+            request.call.max_attempts = rule.max_attempts
+            request.call.non_retryable_errors = list(rule.non_retryable)
+        try:
+            return await self._turns.run(pinned, request, self._call, current_notes(), seconds)
+        except OrchestratorError as error:
+            if rule is not None and error.retryable and error.retry_after_seconds is None and not error.parks:
+                error.retry_after_seconds = backoff_seconds(rule, activity.info().attempt)
+            raise
+
+    async def _call(self, call: ModelRequest) -> Completion:
+        async with self._breakers.guard(f"model:{call.model}", lease_seconds=call.timeout_seconds):
+            return await self._providers.complete(call)
 
     async def _run_python(self, agent: BaseAgent, request: InvokeModelInput, seconds: float) -> InvokeModelResult:
         label = f"agent '{request.agent_type}', task '{request.task}'"
+        notes = current_notes()
         default_model = request.model or self._factory.settings.default_model
 
         async def ask(
@@ -86,8 +102,12 @@ class ModelActivities:
                 output_schema=output_schema,
                 schema_name=request.task,
                 timeout_seconds=seconds,
+                idempotency_key=f"{request.call.idempotency_key}/{len(notes.spent)}",
             )
-            return await self._complete(call, label=label)
+            completion = await self._noted(call, request, notes)
+            if output_schema is None:
+                return completion.text, completion.usage
+            return parse_answer(completion.text, output_schema, label=label), completion.usage
 
         context = AgentContext(
             execution_id=request.call.execution_id,
@@ -103,14 +123,41 @@ class ModelActivities:
         output = await agent.run(request.task, request.parameters, context)
         if request.output_schema is not None:
             output = checked(output, request.output_schema, label=label)
-        return InvokeModelResult(output=output, usage=context.usage, model=request.model)
+        return InvokeModelResult(output=output, usage=context.usage, model=request.model, spent=notes.spent)
 
-    async def _complete(self, call: ModelRequest, *, label: str) -> tuple[Any, TokenUsage]:
-        async with self._breakers.guard(f"model:{call.model}", lease_seconds=call.timeout_seconds):
-            completion = await self._providers.complete(call)
-        if call.output_schema is None:
-            return completion.text, completion.usage
-        return parse_answer(completion.text, call.output_schema, label=label), completion.usage
+    async def _noted(self, call: ModelRequest, request: InvokeModelInput, notes: AttemptNotes) -> Completion:
+        """Make a Python agent's model call and enter it into the ledger."""
+        costs = self._turns.costs
+
+        def entry(usage: TokenUsage, outcome: str = "ok") -> LedgerCall:
+            return LedgerCall(
+                path=request.call.path,
+                attempt=len(notes.spent) + 1,
+                model=call.model,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cost_usd=costs.price(call.model, usage),
+                outcome=outcome,
+            )
+
+        with notes.calling(entry(TokenUsage(input_tokens=costs.bound(call).tokens))):
+            completion = await noted(self._call, call, entry, notes)
+        notes.add(entry(completion.usage))
+        return completion
+
+
+def retry_rule(record: AgentRecord) -> RetryRule | None:
+    """Return the record's own retry policy, built-in values where it says nothing; None without one."""
+    own = record.retry
+    if own is None:
+        return None
+    return RetryRule(
+        limits.MAX_ATTEMPTS if own.max_attempts is None else own.max_attempts,
+        own.initial_interval_seconds or limits.INITIAL_INTERVAL_SECONDS,
+        own.backoff_coefficient or limits.BACKOFF_COEFFICIENT,
+        own.max_interval_seconds or limits.MAX_INTERVAL_SECONDS,
+        tuple(own.non_retryable_errors or ()),
+    )
 
 
 def attempt_seconds() -> float:

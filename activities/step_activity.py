@@ -13,6 +13,7 @@ from temporalio import activity
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
+from activities.attempt_notes import AttemptNotes, attempt_notes
 from activities.failures import application_error, as_orchestrator_error
 from activities.heartbeat import heartbeating
 from orchestrator.execution.errors import AttemptTimeout, OrchestratorError, Unavailable
@@ -70,6 +71,7 @@ class _Attempt:
         self._driver = claim_driver(self._converter)
         self._unkept: Unavailable | None = None
         self._redaction = Redaction()
+        self._notes = AttemptNotes(_last_details(self._info))
 
     async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Run the work to its result or to the `ApplicationError` that Temporal shall see; neither tells a secret."""
@@ -81,6 +83,7 @@ class _Attempt:
             self._count_afresh()
             self._check_input()
         self._refuse_exhausted()
+        attempt_notes.set(self._notes)
         async with heartbeating(self._details):
             try:
                 async with asyncio.timeout(self._time_limit()):
@@ -138,8 +141,8 @@ class _Attempt:
         self._park()
         return application_error(error, self._call, attempt=self._number - 1)
 
-    def _details(self) -> dict[str, int]:
-        return {"parked": self._parked, "attempt": self._info.attempt}
+    def _details(self) -> dict[str, Any]:
+        return {"parked": self._parked, "attempt": self._info.attempt, **self._notes.details()}
 
     def _park(self) -> None:
         self._parked += 1
@@ -149,6 +152,9 @@ class _Attempt:
         if error.parks:
             self._park()
             error.retry_after_seconds = _spread(error.retry_after_seconds)
+        elif self._notes.spent:
+            # The next attempt goes on counting from here.
+            activity.heartbeat(self._details())
         self._scrub(error)
         log.warning(
             "attempt failed",
@@ -159,7 +165,12 @@ class _Attempt:
             error=error.message,
             exc_info=raised if error.code == "internal-error" else None,
         )
-        return application_error(error, self._call, attempt=self._number)
+        return self._told(error, self._number)
+
+    def _told(self, error: OrchestratorError, attempt: int) -> ApplicationError:
+        if self._notes.spent:
+            error.report = {**(error.report or {}), "spent": self._notes.details()["spent"]}
+        return application_error(error, self._call, attempt=attempt)
 
     def _scrub(self, error: OrchestratorError) -> None:
         if self._redaction:
@@ -173,7 +184,7 @@ class _Attempt:
             ending = f"attempt {allowed} of {allowed} ended without a report (a time-out or a crash)"
             message = f"step '{self._call.path}': {ending}"
             error = AttemptTimeout(message, details={"kind": "lost-attempt"}, retryable=False)
-            raise application_error(error, self._call, attempt=allowed)
+            raise self._told(error, allowed)
 
     def _time_limit(self) -> float | None:
         limit = self._info.start_to_close_timeout
@@ -199,11 +210,16 @@ def _parked_before(info: activity.Info) -> int:
 
 def _last_heartbeat(info: activity.Info) -> tuple[int, int]:
     """Return the attempt that sent the last heartbeat and how many were parked by then; zeros without one."""
-    for entry in info.heartbeat_details:
-        if isinstance(entry, dict) and isinstance(entry.get("parked"), int):
-            attempt = entry.get("attempt", info.attempt - 1)
-            return (attempt if isinstance(attempt, int) else 0), int(entry["parked"])
-    return 0, 0
+    entry = _last_details(info)
+    if not isinstance(entry.get("parked"), int):
+        return 0, 0
+    attempt = entry.get("attempt", info.attempt - 1)
+    return (attempt if isinstance(attempt, int) else 0), int(entry["parked"])
+
+
+def _last_details(info: activity.Info) -> dict[str, Any]:
+    """Return the details of the last heartbeat; empty without one."""
+    return next((entry for entry in info.heartbeat_details if isinstance(entry, dict)), {})
 
 
 def _converter() -> DataConverter:

@@ -28,6 +28,8 @@ from orchestrator.agents.embeddings import Embedder
 from orchestrator.agents.providers import ModelProviders
 from orchestrator.agents.semantic_memory import SemanticMemory
 from orchestrator.agents.tools.opening import load_tools, open_tools
+from orchestrator.agents.turn_costs import TurnCosts
+from orchestrator.agents.turns import AgentTurns
 from orchestrator.client import connect, disconnect
 from orchestrator.execution.errors import Unavailable
 from orchestrator.guarded_http import GuardedHttp
@@ -36,6 +38,8 @@ from orchestrator.settings import Settings
 from orchestrator.stores.claims import ClaimKeeper, claim_driver
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
+from orchestrator.stores.sessions import SessionStore
+from orchestrator.stores.transcripts import Transcripts
 from orchestrator.stores.vectors import VectorStore, open_vectors
 from orchestrator.worker_report import WorkerReport
 from orchestrator.workflows.agent_workflow import AgentWorkflow
@@ -105,12 +109,20 @@ async def step_activities(
         tools = await stack.enter_async_context(
             open_tools(settings, redis, requests.perform, factory.breakers, search=search)
         )
+        driver = claim_driver(client.data_converter)
+        turns = AgentTurns(
+            tools.toolbox,
+            Transcripts(driver.claims if driver else None),
+            SessionStore(redis, settings.redis_key_prefix),
+            TurnCosts(),
+            settings.default_model,
+        )
         yield [
             *ControlActivities(client).all(),
             *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
             *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix)).all(),
             *requests.all(),
-            *ModelActivities(factory, providers, factory.breakers).all(),
+            *ModelActivities(factory, providers, factory.breakers, turns).all(),
             *ToolActivities(tools, factory).all(),
             *VectorActivities(vectors, embedder).all(),
         ]

@@ -235,8 +235,13 @@ class AgentFactory:
 
     # --- running -------------------------------------------------------------------------------------------------
 
-    async def resolve(self, agent_type: str) -> BaseAgent | PinnedRecord:
+    async def resolve(self, agent_type: str, version: int | None = None) -> BaseAgent | PinnedRecord:
         """Return what a step of this type is to call now.
+
+        Args:
+            agent_type: the agent.
+            version: of a record that a step pinned at its first turn: used though a later one exists, or it was
+                retired since. None: the latest.
 
         Raises:
             AgentNotFound: no such agent, or it was retired.
@@ -248,6 +253,9 @@ class AgentFactory:
             state = AgentState(stores.redis, stores.prefix, agent_type)
             python.bind(AgentResources(state=state, breakers=stores.breakers))
             return python
+        if version is not None:
+            pinned = await stores.agents.get(agent_type, version)
+            return PinnedRecord(AgentRecord.model_validate(pinned.record), pinned.version)
         stored = await stores.agents.find(agent_type)
         if stored is not None and not stored.retired:
             return PinnedRecord(AgentRecord.model_validate(stored.record), stored.version)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any
 
 import orjson
@@ -13,27 +12,16 @@ from orchestrator.definition import limits
 from orchestrator.definition.canonical import canonical_sha256
 from orchestrator.definition.issues import Issue, pointer_to
 from orchestrator.definition.part_check import check_part
-from orchestrator.definition.parts import Part
+from orchestrator.definition.parts import Part, Retry, Seconds
 from orchestrator.definition.schemas import schema_issues
 from orchestrator.execution.errors import InvalidAgent
 from orchestrator.expressions import ExpressionError, check_references, collect_template_errors
 
 AGENT_TYPE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+MODEL_PATTERN = r"^[A-Za-z0-9_-]+/.+$"
 RECORD_BYTES = 256 * 1024
 PROMPT_ROOTS = ("task", "parameters", "input", "dependencies")
 """What a prompt template sees."""
-LATER_FIELDS = frozenset(
-    {
-        "fallback_models",
-        "mcp_servers",
-        "max_turns",
-        "retry",
-        "timeouts",
-        "tool_policy",
-        "tools",
-    }
-)
-"""Fields of the record that nothing would act upon yet; accepting them silently would promise what is not done."""
 
 
 class TaskRecord(Part):
@@ -67,19 +55,49 @@ class MemoryRecord(Part):
     )
 
 
+class ToolPolicy(Part):
+    """Which of the agent's tool calls people decide about."""
+
+    requires_approval: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
+        default_factory=list, max_length=128, description="Names of tools whose calls wait for approval; `*`: all."
+    )
+    approvers: list[Annotated[str, Field(min_length=1, max_length=200)]] | None = Field(
+        None, min_length=1, max_length=100, description="Who may decide; absent: anybody who is let in."
+    )
+
+
+class AgentTimeouts(Part):
+    """Time limits of the agent's model calls, where the step has none."""
+
+    start_to_close_seconds: Seconds | None = Field(None, description="One model call.")
+
+
 class AgentRecord(Part):
     """An agent as data: which model, what it is told, and the tasks that it knows."""
 
     agent_type: str = Field(pattern=AGENT_TYPE_PATTERN)
     description: str = Field("", max_length=2000)
     model: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9_-]+/.+$", max_length=200, description="`provider/model`; absent: DEFAULT_MODEL."
+        None, pattern=MODEL_PATTERN, max_length=200, description="`provider/model`; absent: DEFAULT_MODEL."
     )
     instructions: str = Field("", max_length=65_536, description="The system message, sent as it is.")
     tasks: dict[Annotated[str, Field(min_length=1, max_length=200)], TaskRecord] = Field(default_factory=dict)
     temperature: float | None = Field(None, ge=0, le=2)
     max_output_tokens: int | None = Field(None, ge=1, le=1_000_000)
     memory: MemoryRecord | None = None
+    fallback_models: list[Annotated[str, Field(pattern=MODEL_PATTERN, max_length=200)]] = Field(
+        default_factory=list, max_length=10, description="Asked one after the other where the model before fails."
+    )
+    tools: list[Annotated[str, Field(min_length=1, max_length=128)]] = Field(
+        default_factory=list, max_length=128, description="Names of the tools that its model may call."
+    )
+    mcp_servers: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
+        default_factory=list, max_length=32, description="MCP servers of the settings, all of whose tools it may call."
+    )
+    max_turns: int | None = Field(None, ge=1, le=limits.MOST_TURNS, description="Model answers in one task; 10.")
+    tool_policy: ToolPolicy | None = None
+    timeouts: AgentTimeouts | None = None
+    retry: Retry | None = Field(None, description="Attempts of a model call, where neither step nor defaults say.")
 
 
 def check_record(document: Any, *, agent_type: str | None = None) -> AgentRecord:
@@ -100,7 +118,7 @@ def check_record(document: Any, *, agent_type: str | None = None) -> AgentRecord
         if agent_type is not None:
             issues += _adopt_type(raw, agent_type)
         record, found = check_part(AgentRecord, raw, "")
-        issues += [_named_later(issue) for issue in found]
+        issues += found
         issues += _task_issues(raw.get("tasks"))
         if record is not None and not issues:
             return record
@@ -135,13 +153,6 @@ def _adopt_type(raw: dict[str, Any], agent_type: str) -> list[Issue]:
     return [
         Issue("agent-type-mismatch", message, "/agent_type", "leave agent_type out of the body, or make them equal")
     ]
-
-
-def _named_later(issue: Issue) -> Issue:
-    if issue.code != "unknown-field" or issue.pointer.lstrip("/") not in LATER_FIELDS:
-        return issue
-    message = f"'{issue.pointer[1:]}' is not available yet"
-    return replace(issue, code="not-available", message=message, hint="remove the field: nothing would act upon it")
 
 
 def _task_issues(tasks: Any) -> list[Issue]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pydantic_core import to_json
+
 from orchestrator.definition.models import AgentTask
 from orchestrator.execution.budgets import Budget, Verdict, add_call
 from orchestrator.execution.engine import Engine, Place
+from orchestrator.execution.messages_agents import ToolOutcome
 from orchestrator.execution.messages_ledger import LedgerCall, Reservation, SpendTotals
 from orchestrator.execution.state import AgentLoop
+
+BYTES_PER_TOKEN = 3
+"""English has about four; other texts fewer. A prompt counts as more than it is, rather than less."""
 
 
 class AgentBudgets:
@@ -104,6 +110,7 @@ class AgentBudgets:
                         input_tokens=tokens,
                         cost_usd=cost,
                         outcome="unreported",
+                        presumed=True,
                     )
                 ]
         return []
@@ -115,17 +122,24 @@ class AgentBudgets:
 
 
 def reserved_for(loop: AgentLoop, budgets: Sequence[Budget | None]) -> Reservation | None:
-    """Return what the next model call may spend: the smallest of all bounds' reservations; None without bounds."""
+    """Return what the next model call may spend, 0 where nothing bounds it; None without bounds."""
     bounded = [budget for budget in budgets if budget is not None and budget.bounded]
     if not bounded:
         return None
-    if loop.ask is not None:
-        return loop.ask
-    asks = [budget.first_ask() for budget in bounded]
+    asks = [loop.ask or budget.first_ask() for budget in bounded]
+    pairs = list(zip(asks, bounded, strict=True))
     return Reservation(
-        tokens=min((ask.tokens for ask, budget in zip(asks, bounded, strict=True) if budget.tokens), default=0),
-        cost_usd=min((ask.cost_usd for ask, budget in zip(asks, bounded, strict=True) if budget.cost_usd), default=0.0),
+        tokens=min((ask.tokens for ask, budget in pairs if budget.tokens is not None), default=0),
+        cost_usd=min((ask.cost_usd for ask, budget in pairs if budget.cost_usd is not None), default=0.0),
     )
+
+
+def with_outcomes(ask: Reservation | None, outcomes: Sequence[ToolOutcome]) -> Reservation | None:
+    """Return what the turn after these tool results should reserve."""
+    if ask is None:
+        return None
+    tokens = sum(len(to_json(outcome.output)) for outcome in outcomes) // BYTES_PER_TOKEN + 64 * len(outcomes)
+    return Reservation(tokens=ask.tokens + tokens, cost_usd=ask.cost_usd * (1 + tokens / max(ask.tokens, 1)))
 
 
 def _amounts(ask: Reservation) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from orchestrator.definition.limits import TURNS
 from orchestrator.definition.models import AgentTask
 from orchestrator.execution import events as ev
-from orchestrator.execution.agent_budgets import AgentBudgets
+from orchestrator.execution.agent_budgets import AgentBudgets, with_outcomes
 from orchestrator.execution.agent_requests import model_turn, tool_request
 from orchestrator.execution.children import Children
 from orchestrator.execution.engine import Engine, Place
@@ -29,6 +29,7 @@ CLAIMED_BYTES = 128 * 1024
 """What is larger is kept outside the history and counts no more than this."""
 FALLBACK_ERRORS = re.compile(r"^(model-.*|timeout|circuit-open|rate-limited|invalid-output|outcome-unknown)$")
 """Failures of a model that another model may not have."""
+_UNREPORTED = ("timeout", "cancelled", "outcome-unknown")
 _TOOL_PATH = re.compile(r"^(?P<path>.+):t(?P<turn>\d+)\.(?P<number>\d+)$")
 
 
@@ -110,7 +111,9 @@ class AgentLoops:
     # --- model turns ----------------------------------------------------------------------------------------------
 
     def _ask_model(self, place: Place, loop: AgentLoop) -> None:
-        command = model_turn(self._engine.state, place, loop)
+        defaults = self._engine.definition.head.defaults
+        own_retry = place.step.model.retry is not None or (defaults is not None and defaults.retry is not None)
+        command = model_turn(self._engine.state, place, loop, own_retry=own_retry)
         loop.due = None
         place.record.activity_id = command.activity_id
         self._budgets.reserve(place, loop, command.activity_id)
@@ -216,7 +219,7 @@ class AgentLoops:
             self._tool_ended(place, loop, call, ToolOutcome(**_names(call), error=error), cancelled=event.cancelled)
             return
         spent = event.report.spent if event.report is not None else []
-        self._budgets.settle(place, loop, event.activity_id, spent, unreported=error.type == "timeout")
+        self._budgets.settle(place, loop, event.activity_id, spent, unreported=error.type in _UNREPORTED)
         self.affordable()
         if event.report is not None:
             loop.fallbacks, loop.agent_version = event.report.fallbacks, event.report.agent_version
@@ -276,6 +279,8 @@ class AgentLoops:
         elif all(call.state == "done" for call in loop.calls):
             loop.outcomes = [call.outcome for call in loop.calls if call.outcome is not None]
             loop.calls = []
+            if loop.budget is not None or self._engine.state.budget is not None:
+                loop.ask = with_outcomes(loop.ask, loop.outcomes)
             self._next(place, loop)
 
     def _call_tools(self, place: Place, loop: AgentLoop) -> None:

@@ -18,8 +18,15 @@ TOOL_START_TO_CLOSE_SECONDS = 60.0
 TOOL_SCHEDULE_TO_CLOSE_SECONDS = 3_600.0
 
 
-def model_turn(state: ExecutionState, place: Place, loop: AgentLoop) -> ScheduleActivity:
-    """Return the command for the model turn that is due."""
+def model_turn(state: ExecutionState, place: Place, loop: AgentLoop, *, own_retry: bool) -> ScheduleActivity:
+    """Return the command for the model turn that is due.
+
+    Args:
+        state: the execution.
+        place: the agent's step.
+        loop: its loop.
+        own_retry: whether the step or the definition's defaults say how often to try.
+    """
     step, scope = place.step, place.run.state
     model = cast(AgentTask, step.model)
     suffix = f"/m{loop.turn}" if loop.turn else ""
@@ -43,6 +50,7 @@ def model_turn(state: ExecutionState, place: Place, loop: AgentLoop) -> Schedule
         tools=model.tools,
         tools_sha256=loop.tools_sha256,
         session_id=loop.session_id,
+        own_retry=own_retry,
         reserved=reserved_for(loop, (state.budget, loop.budget)),
     )
     return ScheduleActivity(

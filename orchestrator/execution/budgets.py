@@ -113,16 +113,22 @@ def budget_of(head: DocumentHead, share: BudgetShare | None) -> Budget | None:
 def spent_of(totals: SpendTotals, name: str) -> float:
     """Return what was spent of a dimension."""
     if name == "tokens":
-        return totals.input_tokens + totals.output_tokens
+        return totals.input_tokens + totals.output_tokens + totals.presumed_tokens
+    if name == "cost_usd":
+        return totals.cost_usd + totals.presumed_cost_usd
     value: float = getattr(totals, name)
     return value
 
 
 def add_call(totals: SpendTotals, call: LedgerCall) -> None:
     """Add one model call to sums."""
+    totals.model_calls += 1
+    if call.presumed:
+        totals.presumed_tokens += call.input_tokens + call.output_tokens
+        totals.presumed_cost_usd += call.cost_usd or 0.0
+        return
     totals.input_tokens += call.input_tokens
     totals.output_tokens += call.output_tokens
-    totals.model_calls += 1
     if call.cost_usd is None:
         totals.unpriced_calls += 1
     else:

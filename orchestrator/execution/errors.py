@@ -33,7 +33,7 @@ class OrchestratorError(Exception):
 
     code: str = "internal-error"
     title: ClassVar[str] = "Internal error"
-    parks: ClassVar[bool] = False
+    parks: bool = False
     """Whether an attempt that ends so is parked: tried again after the delay, and not counted."""
     retryable: bool = False
     usage: TokenUsage | None = None

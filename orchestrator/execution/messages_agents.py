@@ -76,6 +76,8 @@ class InvokeModelInput(BaseModel):
     session_id: str | None = None
     reserved: Reservation | None = None
     """What the call may spend at most; None: nobody counts."""
+    own_retry: bool = True
+    """The step or the definition's defaults say how often to try; else the agent's record does."""
 
 
 class InvokeModelResult(StepResult):

@@ -17,7 +17,9 @@ class LedgerCall(BaseModel):
     cost_usd: float | None = None
     """None: the price table does not know the model."""
     outcome: str = "ok"
-    """`ok`, or the code of the error that the answer ended in."""
+    """`ok`, or the code of the error that the answer ended in; `lost`: its worker died meanwhile."""
+    presumed: bool = False
+    """Nobody reported the tokens: these are what was reserved, and count for budgets alone."""
 
 
 class Reservation(BaseModel):
@@ -37,6 +39,9 @@ class SpendTotals(BaseModel):
     cost_usd: float = 0.0
     unpriced_calls: int = 0
     """Calls of models whose price nobody gave: `cost_usd` lacks them."""
+    presumed_tokens: int = 0
+    """Of calls that nobody reported: budgets count them."""
+    presumed_cost_usd: float = 0.0
 
 
 class LedgerView(BaseModel):

@@ -52,8 +52,8 @@ TROUBLES = {
     "empty": Trouble(raw(b""), "model-bad-response", "openai/"),
     "no-choices": Trouble(empty_choices(), "model-bad-response", "openai/"),
     "reset": Trouble(reset(), "model-unavailable", "connection"),
-    "not-json": Trouble(text("I would rather not say."), "invalid-output", "not JSON"),
-    "wrong-json": Trouble(ok({"qualified": "perhaps"}), "invalid-output", "qualified"),
+    "not-json": Trouble(text("I would rather not say."), "invalid-output", "not JSON", calls=2),
+    "wrong-json": Trouble(ok({"qualified": "perhaps"}), "invalid-output", "qualified", calls=2),
     "hang": Trouble(hang(), "timeout", "start_to_close_seconds", step=QUICK),
 }
 
@@ -97,7 +97,9 @@ def test_a_failing_model_uses_up_the_steps_attempts_and_the_error_names_step_and
     assert "'qualify_lead'" in error["message"]
     assert trouble.says in error["message"] + str(error["details"])
     assert ended[name].calls == trouble.calls
-    assert attempts(found) == {"qualify_lead": trouble.calls}
+    repaired = trouble.error_type == "invalid-output"
+    # A refused answer gets one repair turn: two calls, and no attempt that failed.
+    assert attempts(found) == {"qualify_lead": 1 if repaired else trouble.calls}
     assert found["output"] is None
 
 

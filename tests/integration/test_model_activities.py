@@ -22,10 +22,14 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.models import LONGEST_CALL_SECONDS, ModelActivities, attempt_seconds
 from orchestrator.agents import AgentContext, AgentFactory, BaseAgent, ModelProviders
+from orchestrator.agents.tools import Toolbox
+from orchestrator.agents.turn_costs import TurnCosts
+from orchestrator.agents.turns import AgentTurns
 from orchestrator.embedded.ports import free_port
 from orchestrator.execution.messages import StepCall
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.settings import Settings
+from orchestrator.stores.transcripts import Transcripts
 from tests.fakes import model_behaviours as does
 from tests.fakes.model_server import FakeModelServer
 from tests.support.polling import eventually
@@ -68,9 +72,13 @@ async def activities(model_settings: Settings) -> AsyncIterator[ModelActivities]
     factory, providers = AgentFactory(model_settings), ModelProviders(model_settings)
     await factory.load_records(EXAMPLES)
     await factory.register(Echo)
-    yield ModelActivities(factory, providers, factory.breakers)
+    yield ModelActivities(factory, providers, factory.breakers, plain_turns())
     await providers.aclose()
     await factory.aclose()
+
+
+def plain_turns() -> AgentTurns:
+    return AgentTurns(Toolbox(()), Transcripts(None), None, TurnCosts(), "openai/tiny")
 
 
 def nested(depth: int) -> Any:
@@ -145,15 +153,16 @@ async def test_the_latest_version_of_a_record_is_used_and_told(
     assert model_server.calls()[0].prompt == "Version two."
 
 
-async def test_an_answer_that_breaks_its_schema_is_retryable_and_lists_why(
+async def test_an_answer_that_breaks_its_schema_is_told_with_every_reason(
     activities: ModelActivities, model_server: FakeModelServer
 ) -> None:
     model_server.then(does.ok({"qualified": "yes", "score": 101, "tier": "hot", "reason": "x"}), does.text("no idea"))
     for pointers in ({"/qualified", "/score"}, {""}):
-        error = await failure(activities, request())
-        assert (error.type, error.non_retryable) == ("invalid-output", False)
-        assert {problem["pointer"] for problem in error.details[0]["details"]["errors"]} == pointers
-        assert "agent 'sales', task 'qualify_lead'" in error.message
+        found = await invoke(activities, request())
+        assert found.output is None
+        assert {problem["pointer"] for problem in found.invalid or []} == pointers
+        assert found.part is not None and found.part.messages is not None
+        assert [message["role"] for message in found.part.messages] == ["system", "user", "assistant"]
 
 
 async def test_unknown_agents_and_prompts_without_their_data_are_not_tried_again(

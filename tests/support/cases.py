@@ -28,7 +28,7 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
-from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
+from orchestrator.execution.messages_agents import CallToolInput, CallToolResult, InvokeModelInput, InvokeModelResult
 from orchestrator.execution.messages_vectors import (
     VectorSearchInput,
     VectorSearchResult,
@@ -119,6 +119,7 @@ class CaseStubs:
         return [
             self.invoke_model,
             self.http_request,
+            self.call_tool,
             self.vector_search,
             self.vector_upsert,
             self.validate_json,
@@ -157,6 +158,12 @@ class CaseStubs:
         """Play a collection that is filled."""
         stubs, request = self._of(request)
         return await stubs.play_upsert(request)
+
+    @step_activity("call_tool")
+    async def call_tool(self, request: CallToolInput) -> CallToolResult:
+        """Play a tool."""
+        stubs, request = self._of(request)
+        return await stubs.play_tool(request)
 
     @step_activity("validate_json")
     async def validate_json(self, request: ValidateJsonInput) -> StepResult:
@@ -305,6 +312,10 @@ def check(case: Case, played: Played | BaseException) -> Played:
         assert stubs.most_in_flight <= expect.pop("most_in_flight")
     if "cancelled" in expect:
         assert sorted(stubs.cancelled) == sorted(expect.pop("cancelled"))
+    if "ledger" in expect:
+        total = view.ledger.total.model_dump() if view.ledger is not None else {}
+        wanted = expect.pop("ledger")
+        assert {key: total[key] for key in wanted} == wanted
     for path, wanted in expect.pop("asked", {}).items():
         assert stubs.asked(path) == wanted
     for path, wanted in expect.pop("requests", {}).items():

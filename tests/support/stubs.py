@@ -20,7 +20,7 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
-from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
+from orchestrator.execution.messages_agents import CallToolInput, CallToolResult, InvokeModelInput, InvokeModelResult
 from orchestrator.execution.messages_vectors import (
     VectorSearchInput,
     VectorSearchResult,
@@ -33,7 +33,8 @@ class Stubs:
     """Answers each step's activity from its script, one entry an attempt; the last entry stays.
 
     An entry is `{"result": …}`, `{"error": {"type", "message", "retryable", "retry_after_seconds"}}`,
-    `{"park": seconds}`, `{"hang": true}` or `{"sleep": seconds, "result": …}`. A step without a script echoes what it
+    `{"park": seconds}`, `{"hang": true}`, `{"sleep": seconds, "result": …}`, or of an agent's turn `{"turn": {…}}` with
+    the fields of an `InvokeModelResult`. A step without a script echoes what it
     was asked.
     """
 
@@ -48,7 +49,14 @@ class Stubs:
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, under the names of the real ones."""
-        return [self.invoke_model, self.http_request, self.vector_search, self.vector_upsert, self.validate_json]
+        return [
+            self.invoke_model,
+            self.http_request,
+            self.call_tool,
+            self.vector_search,
+            self.vector_upsert,
+            self.validate_json,
+        ]
 
     @step_activity("invoke_model")
     async def invoke_model(self, request: InvokeModelInput) -> InvokeModelResult:
@@ -70,6 +78,11 @@ class Stubs:
         """Play a collection that is filled, as an activity."""
         return await self.play_upsert(request)
 
+    @step_activity("call_tool")
+    async def call_tool(self, request: CallToolInput) -> CallToolResult:
+        """Play a tool, as an activity."""
+        return await self.play_tool(request)
+
     @step_activity("validate_json")
     async def validate_json(self, request: ValidateJsonInput) -> StepResult:
         """Check for real, as an activity: nothing outside is touched."""
@@ -78,7 +91,13 @@ class Stubs:
     async def play_model(self, request: InvokeModelInput) -> InvokeModelResult:
         """Play an agent."""
         echo = {"task": request.task, "parameters": request.parameters, "dependencies": request.dependencies}
-        return InvokeModelResult(output=await self._play(request.call.path, request, echo))
+        found = await self._play(request.call.path, request, echo)
+        return found if isinstance(found, InvokeModelResult) else InvokeModelResult(output=found)
+
+    async def play_tool(self, request: CallToolInput) -> CallToolResult:
+        """Play a tool; an agent's calls have scripts of their own, `<step path>:<tool>`."""
+        path = f"{request.call.path}:{request.tool}" if request.agent_type is not None else request.call.path
+        return CallToolResult(output=await self._play(path, request, {"arguments": request.arguments}))
 
     async def play_http(self, request: HttpRequestInput) -> HttpRequestResult:
         """Play a far end."""
@@ -109,6 +128,8 @@ class Stubs:
         request = self.inputs[path]
         if isinstance(request, InvokeModelInput):
             return request.parameters
+        if isinstance(request, CallToolInput):
+            return request.arguments
         return request.json_body if isinstance(request, HttpRequestInput) else request
 
     async def check(self, request: ValidateJsonInput) -> StepResult:
@@ -140,10 +161,14 @@ class Stubs:
             raise CircuitOpen("the circuit is open", retry_after_seconds=entry["park"])
         if "error" in entry:
             error = entry["error"]
-            raise StepFailure(
+            failure = StepFailure(
                 error.get("message", "scripted"),
                 code=error.get("type", "scripted-error"),
                 retryable=error.get("retryable", True),
                 retry_after_seconds=error.get("retry_after_seconds"),
             )
+            failure.report = error.get("report")
+            raise failure
+        if "turn" in entry:
+            return InvokeModelResult(**entry["turn"])
         return entry.get("result")

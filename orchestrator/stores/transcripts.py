@@ -1,0 +1,66 @@
+"""Transcripts of agents: what each turn added to the conversation, kept in the claim store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from orchestrator.execution.errors import ClaimMissing
+from orchestrator.execution.messages_agents import TranscriptPart
+from orchestrator.stores.claims.port import ClaimStore
+
+Message = dict[str, Any]
+
+
+class Transcripts:
+    """Keeps and loads the parts of conversations.
+
+    A turn's input names all earlier parts and repeats none of them: else a history would grow with the square of the
+    turns. Without a claim store the parts travel in the messages themselves.
+
+    Args:
+        claims: the claim store; None: there is none.
+    """
+
+    def __init__(self, claims: ClaimStore | None) -> None:
+        self._claims = claims
+
+    async def keep(self, messages: Sequence[Message]) -> TranscriptPart:
+        """Keep a turn's messages, on disk when this returns.
+
+        Raises:
+            ClaimsUnavailable: the store did not confirm.
+        """
+        if self._claims is None:
+            return TranscriptPart(messages=list(messages))
+        data = orjson.dumps(list(messages))
+        sha256 = hashlib.sha256(data).hexdigest()
+        await self._claims.put(sha256, data)
+        return TranscriptPart(claim=sha256)
+
+    async def load(self, parts: Sequence[TranscriptPart]) -> list[Message]:
+        """Return the messages of all parts, in order.
+
+        Raises:
+            ClaimMissing: a part is not in the store.
+            ClaimsUnavailable: the store does not answer.
+        """
+        found = await asyncio.gather(*(self._load(part) for part in parts))
+        return [message for messages in found for message in messages]
+
+    async def _load(self, part: TranscriptPart) -> list[Message]:
+        if part.claim is None:
+            return part.messages or []
+        data = await self._claims.get(part.claim) if self._claims is not None else None
+        if data is None:
+            raise ClaimMissing(
+                f"part {part.claim} of the agent's conversation is not in the claim store",
+                hint="restore it from a backup of the store, or check that all workers share one store",
+                details={"sha256": part.claim},
+            )
+        messages: list[Message] = orjson.loads(data)
+        return messages
