@@ -46,7 +46,7 @@ class AgentBudgets:
         if self._engine.state.phase == "cleaning":
             return "go"
         if loop.due == "tools":
-            return self.tool_verdict(loop)
+            return self._tool_verdict(loop)
         answer: Verdict = "go"
         for budget, totals in self._all(loop):
             found = budget.verdict(totals, _amounts(loop.ask or budget.first_ask()))
@@ -55,19 +55,24 @@ class AgentBudgets:
             answer = found if found == "wait" else answer
         return answer
 
-    def tool_verdict(self, loop: AgentLoop) -> Verdict:
-        """Say whether one more tool call may begin."""
-        if self._engine.state.phase == "cleaning":
-            return "go"
-        spent = any(budget.verdict(totals, {"tool_calls": 1}) != "go" for budget, totals in self._all(loop))
-        return "exhausted" if spent else "go"
+    def _tool_verdict(self, loop: AgentLoop) -> Verdict:
+        """Say whether all tool calls that are due may begin: some of them alone would help nobody."""
+        due = sum(call.state == "due" for call in loop.calls)
+        for budget, totals in self._all(loop):
+            if budget.tool_calls is not None and totals.tool_calls + due > budget.tool_calls:
+                return "exhausted"
+        return "go"
 
     def exhausted(self, loop: AgentLoop) -> tuple[list[str], bool]:
         """Name what is used up, and say whether the step is to be parked."""
         names: list[str] = []
         park = True
+        due = sum(call.state == "due" for call in loop.calls)
         for budget, totals in self._all(loop):
             found = budget.exhausted(totals)
+            if loop.due == "tools":
+                over = budget.tool_calls is not None and totals.tool_calls + due > budget.tool_calls
+                found = ["tool_calls"] if over else []
             names += [name for name in found if name not in names]
             park = park and (not found or budget.on_exhausted == "park")
         return names, park

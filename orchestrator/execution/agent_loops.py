@@ -228,13 +228,14 @@ class AgentLoops:
             record.attempts = max(record.attempts, event.attempts)
             self._settle_cancelled(place)
         elif FALLBACK_ERRORS.match(error.type) and loop.model_index < loop.fallbacks:
-            record.attempts += event.attempts
+            # The next model's first attempt is one more.
+            record.attempts = max(record.attempts, 1) + event.attempts
             self._fall_back(place, loop)
         else:
             self._fail(place, error, event.attempts)
 
     def _fail(self, place: Place, error: ErrorInfo, attempts: int) -> None:
-        place.record.attempts = max(place.record.attempts, attempts)
+        place.record.attempts = max(place.record.attempts, 1) - 1 + attempts
         place.record.agent = None
         if place.record.cancelling:
             place.record.error = error.model_copy(update={"outcome_unknown": True})
@@ -243,7 +244,13 @@ class AgentLoops:
             self._ends.fail(place, error)
 
     def _end(self, place: Place, error: ErrorInfo) -> None:
-        place.record.agent = None
+        """Fail the step, once what is in flight for it was cancelled and has ended."""
+        record = place.record
+        if record.agent is not None and record.flights:
+            record.agent.failure, record.agent.due = error, None
+            self._engine.cancel_flights(record)
+            return
+        record.agent = None
         self._ends.fail(place, error)
 
     def _settle_cancelled(self, place: Place) -> None:
@@ -284,15 +291,11 @@ class AgentLoops:
             self._next(place, loop)
 
     def _call_tools(self, place: Place, loop: AgentLoop) -> None:
-        """Schedule one tool call after another, as far as the budget allows."""
+        """Schedule the tool calls that are due, side by side."""
         loop.due = None
         for number, call in enumerate(loop.calls):
             if call.state != "due":
                 continue
-            if self._budgets.tool_verdict(loop) == "exhausted":
-                loop.due = "tools"
-                self._exhausted(place, loop)
-                return
             call.state = "running"
             self._budgets.tool_call(place, loop)
             if call.request.kind == "workflow":
@@ -344,8 +347,10 @@ class AgentLoops:
             if cancelled is False and outcome.error is not None:
                 place.record.error = outcome.error.model_copy(update={"outcome_unknown": True})
             self._settle_cancelled(place)
-            return
-        self._go_on_with_tools(place, loop)
+        elif loop.failure is None:
+            self._go_on_with_tools(place, loop)
+        elif not place.record.flights:
+            self._end(place, loop.failure)
 
     # --- approvals of tool calls ----------------------------------------------------------------------------------
 
@@ -382,7 +387,7 @@ class AgentLoops:
         match = _TOOL_PATH.match(path)
         place = self._engine.find(match["path"]) if match else None
         loop = place.record.agent if place is not None else None
-        if match is None or place is None or loop is None or place.record.cancelling:
+        if match is None or place is None or loop is None or place.record.cancelling or loop.failure is not None:
             return None
         number = int(match["number"])
         if int(match["turn"]) != loop.turn or number >= len(loop.calls) or loop.calls[number].state != "approval":

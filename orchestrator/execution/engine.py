@@ -277,10 +277,7 @@ class Engine:
         record.cancelling = True
         self.cancel_timers(place)
         if record.flights:
-            children = record.children
-            self.commands += [
-                CancelChild(found) if found in children else CancelActivity(found) for found in record.flights
-            ]
+            self.cancel_flights(record)
         elif record.scopes:
             error = ErrorInfo(type="cancelled", message=f"step '{place.path}' was cancelled", step=place.path)
             for scope_id in list(record.scopes):
@@ -288,6 +285,13 @@ class Engine:
                     self.end_scope(self.runs[scope_id], error)
         else:
             self._mark(place.run, place.step.step_id, "cancelled")
+
+    def cancel_flights(self, record: StepRecord) -> None:
+        """Ask a step's activities and children to end; their ends are still reported."""
+        children = record.children
+        self.commands += [
+            CancelChild(found) if found in children else CancelActivity(found) for found in record.flights
+        ]
 
     # --- timers ---------------------------------------------------------------------------------------------------
 

@@ -62,6 +62,8 @@ class AgentLoop:
     """Attempts of the present turn that ended before its budget was reserved anew."""
     ask: Reservation | None = None
     """What the next model call reserves; None: nobody knows yet."""
+    failure: ErrorInfo | None = None
+    """The step fails with this once its tool calls in flight have ended."""
     budget: Budget | None = None
     spent: SpendTotals = field(default_factory=SpendTotals)
 

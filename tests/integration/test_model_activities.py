@@ -259,7 +259,9 @@ async def test_an_open_circuit_calls_nobody_and_parks_the_attempt(
 async def test_with_redis_away_the_step_fails_typed_and_retryable(model_server: FakeModelServer) -> None:
     settings = Settings(_env_file=None, redis_url=f"redis://127.0.0.1:{free_port()}", openai_base_url=model_server.url)
     factory = AgentFactory(settings)
-    error = await failure(ModelActivities(factory, ModelProviders(settings), factory.breakers), request())
+    error = await failure(
+        ModelActivities(factory, ModelProviders(settings), factory.breakers, plain_turns()), request()
+    )
     assert (error.type, error.non_retryable) == ("redis-unavailable", False)
     await factory.aclose()
 
