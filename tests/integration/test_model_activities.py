@@ -315,7 +315,7 @@ async def run_task(activities: ModelActivities, settings: Settings, asked: Invok
     [
         ([does.status(500), does.reset(), does.garbage(), does.empty_choices()], 5),
         ([does.status(429, headers={"Retry-After": "0"}), does.truncated_json()], 3),
-        ([does.hang(), does.ok({"qualified": 1})], 3),
+        ([does.hang(), does.garbage()], 3),
     ],
     ids=["broken", "limited", "silent"],
 )
