@@ -46,7 +46,7 @@ async def test_pages_are_ingested_and_questions_answered_from_them(
     vectors: list[Callable[..., Any]], temporal_client: Client, isolated_settings: Settings
 ) -> None:
     stubs = Stubs({"answer": [{"result": {"answer": "See the passage [1].", "cited": [1]}}]})
-    activities = [stubs.invoke_model, stubs.validate_json, *vectors]
+    activities: list[Callable[..., Any]] = [stubs.invoke_model, stubs.validate_json, *vectors]
     questions = {
         "How many days off do I get?": "https://intranet.example/leave",
         "My laptop does not start any more, who helps?": "https://intranet.example/laptops",
