@@ -37,6 +37,7 @@ class AgentWorkflowStepType(StrEnum):
     WORKFLOW = "workflow"
     VECTOR_SEARCH = "vector_search"
     VECTOR_UPSERT = "vector_upsert"
+    TOOL_CALL = "tool_call"
     FAIL = "fail"
     FINISH = "finish"
 

@@ -31,6 +31,7 @@ from orchestrator.definition.leaf_types import (
     WaitForSignal,
 )
 from orchestrator.definition.parts import AtLeast, Budget, Durability, Part, Retry, Seconds, Tags, Timeouts, WorkflowId
+from orchestrator.definition.tool_types import ToolCall
 from orchestrator.definition.vector_types import VectorSearch, VectorUpsert
 
 AnyStep = Annotated[
@@ -49,6 +50,7 @@ AnyStep = Annotated[
     | ChildWorkflow
     | VectorSearch
     | VectorUpsert
+    | ToolCall
     | Fail
     | Finish,
     Field(discriminator="step_type"),
@@ -70,6 +72,7 @@ STEP_TYPES: dict[str, type[Step]] = {
     "workflow": ChildWorkflow,
     "vector_search": VectorSearch,
     "vector_upsert": VectorUpsert,
+    "tool_call": ToolCall,
     "fail": Fail,
     "finish": Finish,
 }
@@ -176,6 +179,7 @@ __all__ = [
     "Step",
     "Switch",
     "Timeouts",
+    "ToolCall",
     "Transform",
     "VectorSearch",
     "VectorUpsert",

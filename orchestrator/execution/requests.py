@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from orchestrator.definition.compiled import CompiledStep, RetryRule, TimeoutRule
-from orchestrator.definition.models import Activity, ApiCall, VectorSearch, VectorUpsert
+from orchestrator.definition.models import Activity, ApiCall, ToolCall, VectorSearch, VectorUpsert
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import (
@@ -19,6 +19,7 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
+from orchestrator.execution.messages_agents import CallToolInput, CallToolResult
 from orchestrator.execution.messages_secrets import SecretSlot
 from orchestrator.execution.messages_vectors import VectorSearchResult, VectorUpsertResult
 from orchestrator.execution.paths import activity_id
@@ -59,6 +60,8 @@ def build_request(
             return ActivityRequest("vector_search", (search_input(step.model, call, fields),), VectorSearchResult)
         if isinstance(step.model, VectorUpsert):
             return ActivityRequest("vector_upsert", (upsert_input(step.model, call, fields),), VectorUpsertResult)
+        if isinstance(step.model, ToolCall):
+            return _tool_request(step.model, call, fields)
         return _http_request(cast(ApiCall, step.model), call, fields, secrets)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
@@ -73,6 +76,13 @@ def _foreign_request(model: Activity, fields: Mapping[str, Any]) -> ActivityRequ
     if "arguments" not in fields:
         return ActivityRequest(model.activity, (), None)
     return ActivityRequest(model.activity, tuple(arguments) if isinstance(arguments, list) else (arguments,), None)
+
+
+def _tool_request(model: ToolCall, call: StepCall, fields: Mapping[str, Any]) -> ActivityRequest:
+    argument = CallToolInput(
+        call=call, tool=model.tool, mcp_server=model.mcp_server, arguments=fields.get("arguments", {})
+    )
+    return ActivityRequest("call_tool", (argument,), CallToolResult)
 
 
 def _http_request(

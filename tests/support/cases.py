@@ -147,6 +147,12 @@ class CaseStubs:
         stubs, request = self._of(request)
         return await stubs.play_http(request)
 
+    @step_activity("call_tool")
+    async def call_tool(self, request: CallToolInput) -> CallToolResult:
+        """Play a tool."""
+        stubs, request = self._of(request)
+        return await stubs.play_tool(request)
+
     @step_activity("vector_search")
     async def vector_search(self, request: VectorSearchInput) -> VectorSearchResult:
         """Play a collection that is searched."""
