@@ -165,12 +165,6 @@ class CaseStubs:
         stubs, request = self._of(request)
         return await stubs.play_upsert(request)
 
-    @step_activity("call_tool")
-    async def call_tool(self, request: CallToolInput) -> CallToolResult:
-        """Play a tool."""
-        stubs, request = self._of(request)
-        return await stubs.play_tool(request)
-
     @step_activity("validate_json")
     async def validate_json(self, request: ValidateJsonInput) -> StepResult:
         """Check for real."""

@@ -83,11 +83,6 @@ class Stubs:
         """Play a collection that is filled, as an activity."""
         return await self.play_upsert(request)
 
-    @step_activity("call_tool")
-    async def call_tool(self, request: CallToolInput) -> CallToolResult:
-        """Play a tool, as an activity."""
-        return await self.play_tool(request)
-
     @step_activity("validate_json")
     async def validate_json(self, request: ValidateJsonInput) -> StepResult:
         """Check for real, as an activity: nothing outside is touched."""
@@ -98,11 +93,6 @@ class Stubs:
         echo = {"task": request.task, "parameters": request.parameters, "dependencies": request.dependencies}
         found = await self._play(request.call.path, request, echo)
         return found if isinstance(found, InvokeModelResult) else InvokeModelResult(output=found)
-
-    async def play_tool(self, request: CallToolInput) -> CallToolResult:
-        """Play a tool; an agent's calls have scripts of their own, `<step path>:<tool>`."""
-        path = f"{request.call.path}:{request.tool}" if request.agent_type is not None else request.call.path
-        return CallToolResult(output=await self._play(path, request, {"arguments": request.arguments}))
 
     async def play_tool(self, request: CallToolInput) -> CallToolResult:
         """Play a tool; an agent's calls have scripts of their own, `<step path>:<tool>`."""
