@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 
 import orchestrator.execution.errors_agents
+import orchestrator.execution.errors_data
 import orchestrator.execution.errors_tools  # noqa: F401 - its leaves belong to the tree
 from orchestrator.definition import limits, validate_definition
 from orchestrator.definition.envelope import Step
@@ -61,6 +62,8 @@ def bounds() -> str:
         ("`workflow_id`", f"`{limits.WORKFLOW_ID_PATTERN}`", "`invalid-value`"),
         ("Activities in flight in one execution", f"{limits.MAX_PARALLEL_STEPS}", "they queue"),
         ("Awaited children in flight in one execution", f"{limits.CHILDREN_IN_FLIGHT}", "they queue"),
+        ("Live data: outputs and variables", f"{limits.LIVE_BYTES:,} bytes as JSON", "`live-data-too-large`"),
+        ("One collected output", f"{limits.COLLECTED_BYTES:,} bytes as JSON", "`collected-output-too-large`"),
         ("Any duration", f"{limits.LONGEST_SECONDS:,} s (ten years)", "`invalid-value`, `invalid-step-input`"),
         ("Messages kept for later", f"{limits.SIGNALS_BUFFERED:,}", "the newest is dropped"),
         ("Children inside children", f"{limits.CHILD_DEPTH}", "`child-too-deep`"),

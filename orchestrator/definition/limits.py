@@ -11,6 +11,10 @@ SECRET_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 WORKFLOW_ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 MAX_PARALLEL_STEPS = 500
 """Activities in flight per execution; Temporal refuses more than 2,000 pending ones by failing the workflow task."""
+LIVE_BYTES = 64 * 1024 * 1024
+"""Outputs of steps and variables of one execution, as JSON."""
+COLLECTED_BYTES = 10 * 1024 * 1024
+"""What one block, or the execution, collects from its steps."""
 CHILDREN_IN_FLIGHT = 500
 """Awaited children per execution, beside the activities: Temporal's bound is the same."""
 LONGEST_SECONDS = 315_360_000

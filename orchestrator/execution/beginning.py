@@ -26,6 +26,7 @@ from orchestrator.execution.clock import iso
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.ending import Ending
 from orchestrator.execution.engine import Engine, Place
+from orchestrator.execution.live_data import json_bytes
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_secrets import SecretSlot
 from orchestrator.execution.paths import activity_id
@@ -113,8 +114,11 @@ class Beginnings:
         if isinstance(model, Transform):
             self._ends.complete(place, fields.get("value"))
         elif isinstance(model, Assign):
+            size = json_bytes(fields["values"])
+            # Once as variables, once as the step's output.
+            self._engine.data.require_room(place.path, 2 * size)
             self._ends.assign(place, fields["values"])
-            self._ends.complete(place, fields["values"])
+            self._ends.complete(place, fields["values"], size)
         elif isinstance(model, Fail):
             details = fields.get("details", {})
             shown = details if isinstance(details, dict) else {"value": details}

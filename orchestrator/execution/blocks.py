@@ -8,6 +8,8 @@ from typing import Any
 from orchestrator.definition.models import AtLeast, Foreach, Loop, Parallel, Switch
 from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.evaluation import failure_of
+from orchestrator.execution.live_data import scope_bytes
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.steps import StepEnds
 from orchestrator.expressions import Expression
@@ -36,6 +38,7 @@ class Blocks:
         if isinstance(model, Switch):
             self._begin_switch(place, model)
         elif isinstance(model, Parallel):
+            self._engine.data.note(place.run.state, place.record, 2)
             place.record.cursor = {"waiting": list(model.branches), "outputs": {}, "errors": [], "vars": []}
             self._more_branches(place, model)
         elif isinstance(model, Foreach):
@@ -54,9 +57,10 @@ class Blocks:
         elif error is not None:
             self._ends.fail(place, carried(error, place))
         elif isinstance(model, Loop):
+            self._engine.data.note(place.run.state, place.record, scope_bytes(run.compiled, run.state, output))
             self._iteration_closed(place, model, run, output)
         else:
-            self._ends.complete(place, output)
+            self._ends.complete(place, output, scope_bytes(run.compiled, run.state, output))
 
     def delay_over(self, place: Place) -> None:
         """Go on with a loop after the pause between two iterations."""
@@ -97,6 +101,7 @@ class Blocks:
         cursor, name = _cursor(place), run.state.part.removeprefix("branch:")
         if error is None:
             cursor["outputs"][name] = output
+            self._collect(place, run, output, len(name) + 4)
             _note_vars(cursor, name, run)
         else:
             cursor["errors"].append([name, error.model_dump(exclude_none=True)])
@@ -141,13 +146,24 @@ class Blocks:
         place.record.errors = {name: errors[name] for name in order if name in errors}
         if not self._failed(place, cursor):
             self._merge_vars(place, sorted(cursor["vars"], key=lambda pair: order.index(pair[0])))
-            self._ends.complete(place, {name: cursor["outputs"].get(name) for name in order})
+            output = {name: cursor["outputs"].get(name) for name in order}
+            self._ends.complete(place, output, place.record.bytes)
 
     def _failed(self, place: Place, cursor: dict[str, Any]) -> bool:
         if not cursor.get("decided"):
             return False
         self._ends.fail(place, ErrorInfo.model_validate(cursor["decided"]))
         return True
+
+    def _collect(self, place: Place, run: ScopeRun, output: Any, around: int) -> None:
+        """Take note of one more output; where they are too much together, the block ends early."""
+        size = place.record.bytes + scope_bytes(run.compiled, run.state, output) + around
+        self._engine.data.note(place.run.state, place.record, size)
+        try:
+            self._engine.data.require_collectable(f"step '{place.path}'", size)
+        except StepFailure as error:
+            if "decided" not in _cursor(place):
+                self._decide(place, failure_of(error, place.path))
 
     # --- foreach --------------------------------------------------------------------------------------------------
 
@@ -159,6 +175,7 @@ class Blocks:
             items = fields.get("items", [])
         if not isinstance(items, list):
             raise StepFailure(f"step '{place.path}': 'items' is no list", code="invalid-step-input")
+        self._engine.data.note(place.run.state, place.record, 2)
         place.record.cursor = {"items": items, "next": 0, "outputs": [None] * len(items), "errors": [], "vars": []}
         self._more_items(place, model)
         if not items:
@@ -181,6 +198,7 @@ class Blocks:
         cursor, index = _cursor(place), run.state.names["index"]
         if error is None:
             cursor["outputs"][index] = output
+            self._collect(place, run, output, 1)
             _note_vars(cursor, index, run)
         elif "decided" not in cursor:
             cursor["errors"].append([index, error.model_dump(exclude_none=True)])
@@ -201,7 +219,7 @@ class Blocks:
         place.record.cursor = None
         if not self._failed(place, cursor):
             self._merge_vars(place, sorted(cursor["vars"], key=lambda pair: int(pair[0])))
-            self._ends.complete(place, cursor["outputs"])
+            self._ends.complete(place, cursor["outputs"], place.record.bytes)
 
     # --- loop -----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,9 @@ from orchestrator.definition.compiled import CompiledScope
 from orchestrator.execution.clock import iso, parse_iso
 from orchestrator.execution.commands import CancelTimer, CloseChild, StartTimer
 from orchestrator.execution.engine import Engine, ScopeRun
-from orchestrator.execution.evaluation import expression_failure
+from orchestrator.execution.errors_data import CollectedOutputTooLarge
+from orchestrator.execution.evaluation import expression_failure, failure_of
+from orchestrator.execution.live_data import scope_bytes
 from orchestrator.execution.messages import ErrorInfo, StepResult
 from orchestrator.execution.requests import OUTPUT_CHECK, output_check
 from orchestrator.execution.state import ROOT, Outcome, ScopeState
@@ -171,9 +173,13 @@ class Ending:
             if compiled.output is not None:
                 state.output = self._engine.evaluator.render(compiled.output, scope)
             else:
+                self._engine.data.require_collectable("the execution", scope_bytes(compiled, scope, None))
                 state.output = {step_id: scope.steps[step_id].output for step_id in compiled.sinks}
         except ExpressionError as error:
             self._fail_late(expression_failure(error, None))
+            return
+        except CollectedOutputTooLarge as error:
+            self._fail_late(failure_of(error, None))
             return
         state.outcome = "completed"
         self._check_output()

@@ -13,6 +13,7 @@ from orchestrator.execution.clock import iso
 from orchestrator.execution.commands import CancelActivity, CancelChild, CancelTimer, Command, StartTimer
 from orchestrator.execution.evaluation import Evaluator
 from orchestrator.execution.joins import Joins
+from orchestrator.execution.live_data import LiveData
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.paths import join_path
 from orchestrator.execution.ready_queue import InFlight, ReadyQueue
@@ -61,9 +62,16 @@ class Engine:
         definition: compiled.
         state: the position; changed in place.
         uuid: gives a fresh id, the same on every replay.
+        patched: whether this execution follows a rule that came later.
     """
 
-    def __init__(self, definition: CompiledDefinition, state: ExecutionState, uuid: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        definition: CompiledDefinition,
+        state: ExecutionState,
+        uuid: Callable[[], str],
+        patched: Callable[[str], bool],
+    ) -> None:
         self.definition = definition
         self.state = state
         self.evaluator = Evaluator(state, uuid)
@@ -75,6 +83,7 @@ class Engine:
         self.in_flight = InFlight()
         """Activities and awaited children, by id: (scope id, step id)."""
         self.ready = ReadyQueue(state.ready)
+        self.data = LiveData(state, patched)
         self.listener: ScopeListener
         retained = frozenset(state.retained)
         for scope in state.scopes.values():
@@ -185,6 +194,7 @@ class Engine:
     def forget_scope(self, run: ScopeRun) -> None:
         """Take a closed scope out of the run; the latest ones stay for inspection."""
         del self.runs[run.scope_id]
+        self.data.forget(run.state)
         owner = self.owner_of(run)
         if owner is not None and run.scope_id in owner.record.scopes:
             owner.record.scopes.remove(run.scope_id)

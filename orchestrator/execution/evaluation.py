@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.execution.clock import iso
 from orchestrator.execution.context import context_of
+from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_secrets import SecretSlot, slots_of
 from orchestrator.execution.state import ExecutionState, ScopeState
@@ -100,6 +101,11 @@ class Evaluator:
         if context is None:
             context = self._contexts[scope.scope_id] = context_of(self._state, scope)
         return {**context, **names} if names else context
+
+
+def failure_of(error: OrchestratorError, path: str | None) -> ErrorInfo:
+    """Return one of our errors as the error of a step, or of the execution."""
+    return ErrorInfo(type=error.code, message=error.message, step=path, details=error.details)
 
 
 def expression_failure(error: ExpressionError, path: str | None) -> ErrorInfo:

@@ -28,7 +28,8 @@ from orchestrator.execution.commands import AwaitChild, Command, StartTimer
 from orchestrator.execution.ending import CLEANUP_TIMER, DEADLINE_TIMER, Ending
 from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors import OrchestratorError
-from orchestrator.execution.evaluation import expression_failure
+from orchestrator.execution.evaluation import expression_failure, failure_of
+from orchestrator.execution.live_data import json_bytes, scope_bytes
 from orchestrator.execution.messages import ErrorInfo, StartExecution
 from orchestrator.execution.ready_queue import Takes
 from orchestrator.execution.requests import OUTPUT_CHECK
@@ -57,6 +58,7 @@ def new_state(
         workflow_version=version,
         input=start.input,
         vars=dict(definition.head.vars),
+        live_bytes=json_bytes(definition.head.vars),
         lineage=start.lineage,
         depth=start.depth,
         deadline_at=start.deadline_at,
@@ -89,7 +91,7 @@ class Machine:
         self._overtakes: bool | None = None
         """Whether steps that need no room pass those that do; asked when it first matters."""
         self._definition = definition
-        self._engine = Engine(definition, state, uuid)
+        self._engine = Engine(definition, state, uuid, patched)
         self._engine.listener = self
         self._ends = StepEnds(self._engine)
         self._blocks = Blocks(self._engine, self._ends)
@@ -426,8 +428,7 @@ class Machine:
         except OrchestratorError as error:
             if place is None:
                 return
-            found = ErrorInfo(type=error.code, message=error.message, step=place.path, details=error.details)
-            self._ends.fail(place, found, again=False)
+            self._ends.fail(place, failure_of(error, place.path), again=False)
 
     # --- scopes ---------------------------------------------------------------------------------------------------
 
@@ -460,8 +461,11 @@ class Machine:
         try:
             if run.compiled.output is not None:
                 return self._engine.evaluator.render(run.compiled.output, run.state), None
+            self._engine.data.require_collectable(f"step '{owner.path}'", scope_bytes(run.compiled, run.state, None))
         except ExpressionError as error:
             return None, expression_failure(error, owner.path)
+        except OrchestratorError as error:
+            return None, failure_of(error, owner.path)
         return {step_id: run.state.steps[step_id].output for step_id in run.compiled.sinks}, None
 
 

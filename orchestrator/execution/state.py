@@ -90,6 +90,8 @@ class StepRecord:
     """Whom the step waits for."""
     cancelling: bool = False
     handled: bool = False
+    bytes: int = 0
+    """Size of the output, or of what a block has collected so far."""
     tolerated: bool = False
     retried: int = 0
     """How often the step was begun again, by an operator or by a block's `retry`: part of activity ids."""
@@ -147,6 +149,8 @@ class ScopeState:
     ending: bool = False
     error: ErrorInfo | None = None
     """Why the scope ends early."""
+    bytes: int = 0
+    """Sizes of its steps' outputs and of its own variables."""
     sees: str | None = None
     """Id of the scope of the step that a compensation undoes."""
 
@@ -215,6 +219,8 @@ class ExecutionState:
     """Closed inner scopes that are kept for inspection, oldest first."""
     outcome: Outcome | None = None
     """Decided at the first failure, cancel or end; final once the phase is `closed`."""
+    live_bytes: int = 0
+    """Sizes of all outputs of open scopes and of variables."""
     finishing: bool = False
     """A `finish` step decided the output."""
     output: Any = None

@@ -7,7 +7,9 @@ from typing import Any
 from orchestrator.definition.compiled import CompiledHandler
 from orchestrator.execution.context import chain, variables
 from orchestrator.execution.engine import Engine, Place
-from orchestrator.execution.evaluation import expression_failure
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.evaluation import expression_failure, failure_of
+from orchestrator.execution.live_data import json_bytes
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.policies import backoff_seconds, matches_error
 from orchestrator.execution.state import Compensation
@@ -26,16 +28,30 @@ class StepEnds:
 
     # --- completed ------------------------------------------------------------------------------------------------
 
-    def complete(self, place: Place, result: Any) -> None:
-        """Complete a step by its own action: apply its `output`, remember how to undo it, go on."""
+    def complete(self, place: Place, result: Any, size: int | None = None) -> None:
+        """Complete a step by its own action: apply its `output`, remember how to undo it, go on.
+
+        Args:
+            place: the step.
+            result: what it gave.
+            size: of the result as JSON, where that is known.
+        """
         if place.step.output is not None and not place.record.cancelling:
             try:
                 output = self._engine.evaluator.render(place.step.output, place.run.state, result=result)
             except ExpressionError as error:
                 self.fail(place, expression_failure(error, place.path))
                 return
+            size = None
         else:
             output = result
+        size = json_bytes(output) if size is None else size
+        try:
+            self._engine.data.require_room(place.path, size - place.record.bytes)
+        except OrchestratorError as problem:
+            self.fail(place, failure_of(problem, place.path), again=False)
+            return
+        self._engine.data.note(place.run.state, place.record, size)
         self._engine.cancel_timers(place)
         place.record.output = output
         if "compensate" in place.step.scopes and self._engine.state.phase != "cleaning":
@@ -46,6 +62,7 @@ class StepEnds:
         """Complete a step whose failure was handled; its `output` template is not applied."""
         self._engine.cancel_timers(place)
         place.record.handled = True
+        self._engine.data.note(place.run.state, place.record, json_bytes(output))
         place.record.output = output
         self._engine.settle(place, "completed")
 
@@ -61,12 +78,14 @@ class StepEnds:
 
     def assign(self, place: Place, values: dict[str, Any]) -> None:
         """Set variables as seen by the step's scope: in its branch or item, else in the run."""
-        state = self._engine.state
+        state, data = self._engine.state, self._engine.data
         for found in chain(state, place.run.state):
             if found.vars is not None:
+                data.assign(found, found.vars, values)
                 found.vars.update(values)
                 break
         else:
+            data.assign(None, state.vars, values)
             state.vars.update(values)
         self._engine.evaluator.forget()
 
