@@ -14,7 +14,17 @@ from api.execution_links import PREFIX
 from api.executions import ExecutionReader
 from api.middleware import SecureHeaders, UniformPaths
 from api.openapi import describe
-from api.routes import agents, collections, executions, executions_messages, health, language, sessions, workflows
+from api.routes import (
+    agents,
+    breakers,
+    collections,
+    executions,
+    executions_messages,
+    health,
+    language,
+    sessions,
+    workflows,
+)
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates, connect, disconnect
@@ -71,6 +81,6 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _routes() -> APIRouter:
     router = APIRouter(prefix=PREFIX)
-    for part in (workflows, executions, executions_messages, agents, collections, sessions, language, health):
+    for part in (workflows, executions, executions_messages, agents, breakers, collections, sessions, language, health):
         router.include_router(part.router)
     return router

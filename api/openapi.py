@@ -21,6 +21,7 @@ _TAGS = [
     {"name": "workflows", "description": "Definitions with immutable versions"},
     {"name": "executions", "description": "Durable runs of a workflow"},
     {"name": "agents", "description": "What agent tasks are asked of"},
+    {"name": "breakers", "description": "Dependencies that are left alone for now"},
     {"name": "language", "description": "JSON Schema and expressions"},
     {"name": "health", "description": "For load balancers and operators"},
 ]

@@ -104,7 +104,7 @@ async def step_activities(
         stack.callback(embedder.close)
         http = GuardedHttp.from_settings(settings)
         stack.push_async_callback(http.aclose)
-        requests = HttpActivities(http, Secrets.from_settings(settings))
+        requests = HttpActivities(http, Secrets.from_settings(settings), factory.breakers)
         search = SemanticMemory(vectors, embedder).search_texts
         tools = await stack.enter_async_context(
             open_tools(settings, redis, requests.perform, factory.breakers, search=search)

@@ -165,6 +165,13 @@ class SessionNotFound(NotFound):
     title = "Session not found"
 
 
+class BreakerNotFound(NotFound):
+    """No circuit of this name was used lately."""
+
+    code = "breaker-not-found"
+    title = "Circuit breaker not found"
+
+
 class WorkflowDeleted(OrchestratorError):
     """The definition was deleted: it starts no more executions."""
 

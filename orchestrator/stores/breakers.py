@@ -76,7 +76,8 @@ if outcome == 'failure' then
   redis.call('HINCRBY', key, 'f' .. this, 1)
   redis.call('HSET', key, 'last_error', failure, 'last_error_at', ms(now))
 end
-redis.call('SADD', KEYS[2], ARGV[9])
+redis.call('ZADD', KEYS[2], ms(now), ARGV[9])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. ms(now - ttl))
 redis.call('PEXPIRE', key, ttl)
 local calls, failures = 0, 0
 local all = redis.call('HGETALL', key)
@@ -192,10 +193,16 @@ class CircuitBreakers:
         )
 
     async def states(self) -> list[BreakerState]:
-        """Return every circuit that was ever used, by name."""
+        """Return every circuit that was used lately, by name; a day's rest and it is forgotten."""
         async with redis_errors(self._redis):
-            names = await self._redis.smembers(f"{self._base}:names")
-        return [await self.state(name) for name in sorted(str(name) for name in names)]
+            names: Any = await self._redis.zrange(self._keys("")[1], 0, -1)
+        return list(await asyncio.gather(*(self.state(str(name)) for name in sorted(names))))
+
+    async def known(self, name: str) -> bool:
+        """Return whether the circuit was used lately: its failures or its state may still be remembered."""
+        async with redis_errors(self._redis):
+            score: Any = await self._redis.zscore(self._keys(name)[1], name)
+        return score is not None
 
     async def reset(self, name: str) -> None:
         """Close a circuit and forget its failures."""
@@ -233,7 +240,7 @@ class CircuitBreakers:
             log.warning("circuit breakers let every call through", error=str(error))
 
     def _keys(self, name: str) -> tuple[str, str]:
-        return f"{self._base}:circuit:{name}", f"{self._base}:names"
+        return f"{self._base}:circuit:{name}", f"{self._base}:used"
 
     @property
     def _bucket_milliseconds(self) -> int:

@@ -28,12 +28,14 @@ class Call:
     Attributes:
         needs: the parts without which it is 503; the others do not concern it.
         body: True: a definition.
+        absent: what it acts on may not be there.
     """
 
     method: str
     path: str
     needs: frozenset[str] = frozenset()
     body: Any = None
+    absent: bool = False
 
 
 REDIS, TEMPORAL = frozenset({"redis"}), frozenset({"temporal"})
@@ -71,6 +73,9 @@ CALLS = {
     "put_agent": Call("PUT", "/agents/outage-put", REDIS, {"agent_type": "outage-put"}),
     "delete_agent": Call("DELETE", "/agents/outage-spare", REDIS),
     "get_agent_health": Call("GET", "/agents/sales/health", REDIS),
+    "list_breakers": Call("GET", "/breakers/", REDIS),
+    "get_breaker": Call("GET", "/breakers/model:openai/outage", REDIS, absent=True),
+    "reset_breaker": Call("POST", "/breakers/model:openai/outage/reset", REDIS, absent=True),
     "get_workflow_schema": Call("GET", "/schemas/workflow.json"),
     "evaluate_expression": Call("POST", "/expressions/evaluate", body={"expression": "1 + 1", "context": {}}),
     "get_liveness": Call("GET", "/health/live"),
@@ -151,6 +156,7 @@ def test_every_operation_answers_in_two_seconds_while_a_part_is_away(
         for operation, (answer, seconds) in zip(CALLS, answers, strict=True):
             call = CALLS[operation]
             expected = [503] if name in call.needs else [200, 201, 202, 204, 409]
+            expected += [404] if call.absent and expected != [503] else []
             # The promise is about refusals; what works without the part may wait for it once.
             longest = ANSWER_SECONDS if name in call.needs else 3 * ANSWER_SECONDS
             if seconds >= longest or answer.status_code not in expected:
