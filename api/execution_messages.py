@@ -21,7 +21,8 @@ from api.executions import ExecutionReader, Handle, not_found
 from api.schemas.executions import CLOSED, ExecutionDocument
 from api.temporal_calls import TemporalCalls
 from orchestrator.definition.issues import Issue
-from orchestrator.execution.errors import InvalidForm, OrchestratorError, RequestError
+from orchestrator.definition.limits import SIGNALS_BUFFERED
+from orchestrator.execution.errors import InvalidForm, OrchestratorError, RequestError, SignalsFull
 from orchestrator.execution.messages import ExecutionView, SignalMessage
 from orchestrator.stores.claims import claim_errors, keep_ahead
 
@@ -40,11 +41,17 @@ class ExecutionMessages:
 
         Raises:
             WrongState: the execution is closed.
+            SignalsFull: it keeps as many as it can, and waits for none of this name.
             PayloadTooLarge: the payload is over the limit.
         """
         document = await self._reader.read(execution_id)
         if document.status in CLOSED:
             raise closed_error(document, "signalled")
+        if document.signals.buffered >= SIGNALS_BUFFERED and message.name not in document.signals.awaited:
+            raise SignalsFull(
+                f"execution '{execution_id}' keeps {document.signals.buffered:,} signals that no step has taken",
+                hint=f"send '{message.name}' when a step waits for it, or cancel the execution",
+            )
         handle = self._reader.handle(execution_id)
         await keep_ahead(self._reader.data_converter, message, f"the signal '{message.name}'")
         try:

@@ -236,6 +236,7 @@ class ExecutionReader:
             output=view.output,
             error=view.error,
             holds=view.holds,
+            signals=view.signals,
             steps=[StepRow.model_validate(step.model_dump()) for step in view.steps],
             lineage=view.lineage,
             links=links_of(

@@ -28,6 +28,7 @@ STATUS: Mapping[type[OrchestratorError], int] = {
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.NotFound: 404,
+    errors.SignalsFull: 429,
     errors.WorkflowDeleted: 410,
     errors.Conflict: 409,
     errors.VersionConflict: 412,
@@ -119,10 +120,10 @@ def problem(
 
 
 def problem_of(request: Request, error: OrchestratorError) -> Response:
-    """Return the problem of one of our errors, with `Retry-After` on 503."""
+    """Return the problem of one of our errors, with `Retry-After` on 429 and 503."""
     status = status_of(error)
     headers = {}
-    if status == 503:
+    if status in (429, 503):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds or RETRY_AFTER_SECONDS)))
     issues = [issue.to_dict() for issue in error.issues] if isinstance(error, RequestError) else []
     return problem(

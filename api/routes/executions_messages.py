@@ -29,14 +29,14 @@ _PAYLOAD = Body(
     operation_id="signal_execution",
     summary="Send a signal",
     status_code=202,
-    responses=_MESSAGE,
+    responses=problems(*WITH_BODY, 404, 409, 429, 503),
 )
 async def signal_execution(
     services: ServicesDep, execution_id: ExecutionId, name: SignalName, payload: Annotated[Any, _PAYLOAD] = None
 ) -> ExecutionDocument:
     """Leave a message for the `wait_for_signal` step of this name; it is kept until a step takes it.
 
-    A payload that breaks the step's `schema` is dropped when the step sees it.
+    A payload that breaks the step's `schema` is dropped when the step sees it. 429 where 1,000 signals are kept already.
     """
     return await _messages(services).signal(execution_id, SignalMessage(name=name, payload=payload))
 

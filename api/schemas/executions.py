@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from orchestrator.execution.messages import ErrorInfo, Lineage
+from orchestrator.execution.messages import ErrorInfo, Lineage, SignalsView
 
 ExecutionStatus = Literal[
     "queued", "running", "paused", "awaiting", "completed", "failed", "cancelled", "terminated", "timed_out"
@@ -181,6 +181,10 @@ class ExecutionDocument(BaseModel):
     error: ErrorInfo | None = None
     holds: dict[str, str] = Field(default_factory=dict, description="who paused it and why")
     steps: list[StepRow] = Field(default_factory=list)
+    signals: SignalsView = Field(
+        default_factory=SignalsView,
+        description="messages that no wait_for_signal step has taken: awaited names, kept, lost",
+    )
     lineage: Lineage = Field(default_factory=Lineage)
     links: Links
 

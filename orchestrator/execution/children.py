@@ -46,7 +46,7 @@ class Children:
         child_id = self._child_id(place)
         place.record.child_id = child_id
         self._engine.in_flight[child_id] = (place.run.scope_id, place.step.step_id)
-        start = self._start(child_id, model.workflow_id, model.version, fields.get("input", {}))
+        start = self._start(child_id, model.workflow_id, model.version, fields.get("input", {}), awaited=model.wait)
         self._engine.commands.append(StartChild(child_id, start, place.step.model.label, awaited=model.wait))
 
     def tool_start(
@@ -59,7 +59,9 @@ class Children:
         summary = f"{place.step.model.label}: {workflow_id}"
         return StartChild(child_id, self._start(child_id, workflow_id, version, value), summary, awaited=True)
 
-    def _start(self, child_id: str, workflow_id: str, version: int | None, value: Any) -> StartExecution:
+    def _start(
+        self, child_id: str, workflow_id: str, version: int | None, value: Any, *, awaited: bool = True
+    ) -> StartExecution:
         state = self._engine.state
         share = state.budget.share(state.ledger.total) if state.budget is not None else None
         if state.budget is not None and share is not None:
@@ -72,6 +74,8 @@ class Children:
             input=value,
             lineage=Lineage(root=root, parent=state.execution_id),
             depth=state.depth + 1,
+            # Who waits for a child cannot give it their place: it runs within theirs.
+            places=[*state.places, *([state.slot] if state.slot else [])] if awaited else [],
             deadline_at=state.deadline_at,
             budget=share,
             holds={"parent": "its parent is paused"} if state.holds else {},

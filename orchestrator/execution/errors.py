@@ -228,6 +228,13 @@ class InvalidForm(RequestError):
     title = "Invalid form"
 
 
+class SignalsFull(RequestError):
+    """The execution keeps 1,000 signals that no step has taken; another one would be lost."""
+
+    code = "signals-full"
+    title = "Too many signals"
+
+
 class ConcurrencyLimit(Conflict):
     """Every place under the execution's concurrency key is taken; `details.holders` names who has them."""
 

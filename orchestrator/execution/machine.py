@@ -29,6 +29,7 @@ from orchestrator.execution.ending import CLEANUP_TIMER, DEADLINE_TIMER, Ending
 from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.evaluation import expression_failure, failure_of
+from orchestrator.execution.finish_order import before_finish
 from orchestrator.execution.live_data import json_bytes, scope_bytes
 from orchestrator.execution.messages import ErrorInfo, StartExecution
 from orchestrator.execution.ready_queue import Takes
@@ -64,6 +65,7 @@ def new_state(
         deadline_at=start.deadline_at,
         holds=dict(start.holds),
         slot=start.slot,
+        places=list(start.places),
         budget=budget_of(definition.head, start.budget),
         scopes={ROOT: ScopeState(ROOT, "", "root", "", None, steps)},
     )
@@ -379,6 +381,7 @@ class Machine:
             taken = None if at_cap and self._overtakes is False else engine.ready.take(self._takes, self._full())
             if taken is None:
                 return
+            taken = before_finish(engine, taken, self._patched)
             scope_id, step_id = taken[1]
             if scope_id not in engine.runs:
                 continue

@@ -71,6 +71,8 @@ class StartExecution(BaseModel):
     """Who holds the execution from its start, and why."""
     slot: str | None = None
     """Id of the concurrency gate that gave it a place before it started; None: it asks for one itself."""
+    places: list[str] = Field(default_factory=list)
+    """Ids of the concurrency gates at which executions that await this one have a place: it shares theirs."""
     deadline_at: str | None = None
     """When the parent's time ends, ISO 8601; an execution takes the smaller of its own and this."""
     budget: BudgetShare | None = None
@@ -223,6 +225,17 @@ class OpenApproval(BaseModel):
     arguments: Any = None
 
 
+class SignalsView(BaseModel):
+    """The messages that `wait_for_signal` steps have not taken."""
+
+    awaited: list[str] = Field(default_factory=list)
+    """Names for which a step waits now."""
+    buffered: int = 0
+    """How many are kept for steps that will wait; at most 1,000."""
+    dropped: int = 0
+    """How many came when as many were kept already, and are lost."""
+
+
 class ExecutionView(BaseModel):
     """The answer of the query `state`, and what a closed execution leaves: the envelope around its outcome."""
 
@@ -238,6 +251,7 @@ class ExecutionView(BaseModel):
     holds: dict[str, str] = Field(default_factory=dict)
     """Who paused it and why, by holder (`operator`, `parent`, `workflow`)."""
     lineage: Lineage = Field(default_factory=Lineage)
+    signals: SignalsView = Field(default_factory=SignalsView)
     ledger: LedgerView | None = None
     """None: nothing was spent."""
     approvals: list[OpenApproval] = Field(default_factory=list)

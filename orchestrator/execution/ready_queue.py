@@ -85,6 +85,13 @@ class ReadyQueue:
             self._held[kind].append(found)
         return None
 
+    def take_instead(self, taken: tuple[int, Entry], entry: Entry) -> tuple[int, Entry]:
+        """Give a step its place again and take another, which is in the queue."""
+        self.put_back(taken)
+        found = next(item for item in self._open if item[1] == entry)
+        self._open.remove(found)
+        return found
+
     def put_back(self, taken: tuple[int, Entry]) -> None:
         """Give a step its place again, and hold nothing apart any more."""
         everything = sorted([taken, *self._in_order()])

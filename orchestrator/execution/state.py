@@ -189,6 +189,8 @@ class ExecutionState:
     """How many parents it has."""
     slot: str | None = None
     """Id of the concurrency gate at which it has a place, or queues for one."""
+    places: list[str] = field(default_factory=list)
+    """Gates at which those who await it have a place."""
     queued: bool = False
     """Whether it still waits for its place."""
     scopes: dict[str, ScopeState] = field(default_factory=dict)
@@ -205,6 +207,10 @@ class ExecutionState:
     """Timers that fired during a pause; judged at resume."""
     signals: list[tuple[str, Any]] = field(default_factory=list)
     """Messages that nobody has taken yet: (name, payload)."""
+    signals_dropped: int = 0
+    """How many messages found the buffer full."""
+    updates: list[str] = field(default_factory=list)
+    """Ids of the updates that were taken, the latest last: Temporal knows those of the present run alone."""
     compensations: list[Compensation] = field(default_factory=list)
     compensation_errors: list[ErrorInfo] = field(default_factory=list)
     detached: list[tuple[str, str]] = field(default_factory=list)

@@ -6,7 +6,8 @@ from collections import Counter
 from functools import lru_cache
 
 from orchestrator.definition.compiled import CompiledDefinition
-from orchestrator.execution.messages import ExecutionView, OpenApproval, StepView
+from orchestrator.definition.models import WaitForSignal
+from orchestrator.execution.messages import ExecutionView, OpenApproval, SignalsView, StepView
 from orchestrator.execution.paths import join_path
 from orchestrator.execution.state import ROOT, AgentLoop, ExecutionState
 
@@ -90,9 +91,21 @@ def view_of(definition: CompiledDefinition, state: ExecutionState) -> ExecutionV
         steps=steps,
         holds=dict(state.holds),
         lineage=state.lineage,
+        signals=signals_of(definition, state),
         ledger=state.ledger.view(),
         approvals=open_approvals(definition, state),
     )
+
+
+def signals_of(definition: CompiledDefinition, state: ExecutionState) -> SignalsView:
+    """Return what is known of messages: awaited, kept, lost."""
+    closed, names = frozenset(state.retained), set[str]()
+    for scope_id, scope in state.scopes.items():
+        for step_id, record in scope.steps.items() if scope_id not in closed else ():
+            model = definition.steps[step_id].model
+            if record.awaits == "signal" and isinstance(model, WaitForSignal):
+                names.add(model.signal)
+    return SignalsView(awaited=sorted(names), buffered=len(state.signals), dropped=state.signals_dropped)
 
 
 def open_approvals(definition: CompiledDefinition, state: ExecutionState) -> list[OpenApproval]:

@@ -102,6 +102,8 @@ class Waits:
                 return
         if len(self._engine.state.signals) < SIGNALS_BUFFERED:
             self._engine.state.signals.append((name, payload))
+        else:
+            self._engine.state.signals_dropped += 1
 
     def _open_for(self, name: str) -> list[Place]:
         found = [

@@ -36,6 +36,7 @@ from orchestrator.workflows.definition_cache import compiled
 from orchestrator.workflows.failures import error_info, execution_failure
 from orchestrator.workflows.performing import Performer, summary_text
 from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS
+from orchestrator.workflows.update_ids import remember, was_taken
 
 LONGEST_REASON = 2000
 CHILDREN_CARRIED = "children-carried"
@@ -51,7 +52,8 @@ class AgentWorkflow:
     ends the execution as cancelled.
     """
 
-    def __init__(self) -> None:
+    @workflow.init
+    def __init__(self, start: Any, *carried: Any) -> None:
         self._machine: Machine | None = None
         self._definition: CompiledDefinition
         self._start: StartExecution | None = None
@@ -61,6 +63,10 @@ class AgentWorkflow:
         self._slot = ConcurrencySlot()
         self._history_length = 0
         self._shown: tuple[str, str | None] = ("running", None)
+        self._carried, self._begun = bool(carried), False
+        if carried:
+            self._start = _parse(start)
+            self._machine = self._restored(self._start, carried)
 
     @workflow.run
     async def run(self, start: Any, *carried: Any) -> ExecutionView:
@@ -75,9 +81,9 @@ class AgentWorkflow:
         """
         self._start = _parse(start)
         self._performer.history_events = self._start.history_events
-        machine = self._machine = await self._prepare(self._start, carried)
+        machine = self._machine = self._machine or await self._prepare(self._start)
         await self._slot.take(self._definition, machine, self._inbox, self._drain)
-        self._begin(machine, carried=bool(carried))
+        self._begin(machine)
         while not machine.closed:
             self._continue_if_due(machine)
             try:
@@ -136,6 +142,8 @@ class AgentWorkflow:
     async def approve(self, decision: ApprovalDecision) -> ExecutionView:
         """Record a decision after its form was checked."""
         machine = self._running()
+        if was_taken(machine.state):
+            return self.state()
         schema = machine.form_schema(decision.path)
         if schema is not None and decision.decision == "approved":
             await self._check_form(decision, schema)
@@ -145,38 +153,34 @@ class AgentWorkflow:
         event = ev.ApprovalGiven(
             decision.path, decision.decision, decision.by, decision.form, decision.reason[:LONGEST_REASON]
         )
-        self._inbox.append(event)
-        self._drain(machine)
-        return self.state()
+        return self._taken(event)
 
     @approve.validator
     def _may_approve(self, decision: ApprovalDecision) -> None:
-        refused = self._running().refusal(decision.path, decision.decision, decision.by)
-        if refused is not None:
+        machine = self._running()
+        refused = machine.refusal(decision.path, decision.decision, decision.by)
+        if refused is not None and not was_taken(machine.state):
             raise ApplicationError(refused, type="wrong-state", non_retryable=True)
 
     @workflow.update(description="Run a parked step again.")
     def retry_step(self, repair: StepRepair) -> ExecutionView:
         """Run a parked step again."""
-        return self._repair(ev.ParkedStepRepaired(repair.path, "retry"))
+        return self._taken(ev.ParkedStepRepaired(repair.path, "retry"))
 
     @workflow.update(description="Skip a parked step.")
     def skip_step(self, repair: StepRepair) -> ExecutionView:
         """Skip a parked step."""
-        return self._repair(ev.ParkedStepRepaired(repair.path, "skip"))
+        return self._taken(ev.ParkedStepRepaired(repair.path, "skip"))
 
     @workflow.update(description="Complete a parked step with this output.")
     def set_step_output(self, repair: StepRepair) -> ExecutionView:
         """Complete a parked step."""
-        return self._repair(ev.ParkedStepRepaired(repair.path, "set_output", repair.output))
+        return self._taken(ev.ParkedStepRepaired(repair.path, "set_output", repair.output))
 
     @workflow.update(description="Raise the execution's budget.")
     def raise_budget(self, more: BudgetRaise) -> ExecutionView:
         """Raise the bounds that there are, and bring on what waits for them."""
-        machine = self._running()
-        self._inbox.append(ev.BudgetRaised(more))
-        self._drain(machine)
-        return self.state()
+        return self._taken(ev.BudgetRaised(more))
 
     @raise_budget.validator
     def _may_raise(self, more: BudgetRaise) -> None:
@@ -199,7 +203,8 @@ class AgentWorkflow:
         self._require_parked(repair.path)
 
     def _require_parked(self, path: str) -> None:
-        if not self._running().parked(path):
+        machine = self._running()
+        if not machine.parked(path) and not was_taken(machine.state):
             raise ApplicationError(f"step '{path}' is not parked", type="wrong-state", non_retryable=True)
 
     def _running(self) -> Machine:
@@ -207,10 +212,15 @@ class AgentWorkflow:
             raise ApplicationError("the execution has not begun", type="wrong-state", non_retryable=True)
         return self._machine
 
-    def _repair(self, event: ev.ParkedStepRepaired) -> ExecutionView:
+    def _taken(self, event: ev.Event) -> ExecutionView:
+        """Apply what an update asks for, once for each id."""
         machine = self._running()
-        self._inbox.append(event)
-        self._drain(machine)
+        if self._carried:
+            self._begin(machine)
+        if not was_taken(machine.state):
+            remember(machine.state)
+            self._inbox.append(event)
+            self._drain(machine)
         return self.state()
 
     async def _check_form(self, decision: ApprovalDecision, schema: dict[str, Any] | bool) -> None:
@@ -247,11 +257,21 @@ class AgentWorkflow:
 
     # --- beginning and end ----------------------------------------------------------------------------------------
 
-    async def _prepare(self, start: StartExecution, carried: Sequence[str]) -> Machine:
+    async def _prepare(self, start: StartExecution) -> Machine:
         document, version, sha256 = start.definition, start.version, start.sha256
         if document is None:
             loaded = await self._load(start)
             document, version, sha256 = loaded.definition, loaded.version, loaded.sha256
+        self._pin(start, document, version, sha256)
+        state = new_state(self._definition, start, workflow.info().workflow_id, version)
+        return Machine(self._definition, state, _fresh_id, workflow.patched)
+
+    def _restored(self, start: StartExecution, carried: Sequence[str]) -> Machine:
+        """Return the machine of the run before, at once: updates may come in the first task, before `run` begins."""
+        self._pin(start, start.definition or {}, start.version, start.sha256)
+        return Machine(self._definition, load(carried), _fresh_id, workflow.patched)
+
+    def _pin(self, start: StartExecution, document: dict[str, Any], version: int | None, sha256: str | None) -> None:
         try:
             self._definition = compiled(document, sha256 or workflow.info().run_id)
         except (ValidationError, ExpressionError) as error:
@@ -261,11 +281,12 @@ class AgentWorkflow:
                 non_retryable=True,
             ) from error
         self._pinned = {"definition": document, "version": version, "sha256": sha256}
-        state = load(carried) if carried else new_state(self._definition, start, workflow.info().workflow_id, version)
-        return Machine(self._definition, state, lambda: str(workflow.uuid4()), workflow.patched)
 
-    def _begin(self, machine: Machine, *, carried: bool) -> None:
-        if not carried:
+    def _begin(self, machine: Machine) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        if not self._carried:
             self._inbox.appendleft(ev.Started())
             self._drain(machine)
             return
@@ -330,9 +351,12 @@ class AgentWorkflow:
         if length != self._history_length:
             self._history_length = length
             machine.new_activation()
+        dropped = machine.state.signals_dropped
         while self._inbox:
             for command in machine.apply(self._inbox.popleft(), workflow.now()):
                 self._performer.perform(command)
+        if machine.state.signals_dropped > dropped:
+            workflow.logger.warning("signals were dropped: as many as are kept wait already")
         self._show(machine)
 
     def _show(self, machine: Machine) -> None:
@@ -358,6 +382,10 @@ def _parse(start: Any) -> StartExecution:
         raise ApplicationError(
             f"the start input is no StartExecution: {error}", type="invalid-start", non_retryable=True
         ) from error
+
+
+def _fresh_id() -> str:
+    return str(workflow.uuid4())
 
 
 def _text(reason: Any) -> str:

@@ -56,7 +56,10 @@ class ConcurrencySlot:
         except ExpressionError as error:
             machine.refuse("failed", expression_failure(error, None))
             return
-        state.slot, state.queued = gate_id(request.workflow_id, request.key), True
+        gate = gate_id(request.workflow_id, request.key)
+        if gate in state.places:
+            return
+        state.slot, state.queued = gate, True
         try:
             await self._wait(request, machine, inbox, drain)
         except asyncio.CancelledError:

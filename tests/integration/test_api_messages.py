@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,8 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
+from orchestrator.client import connect
+from orchestrator.definition.limits import SIGNALS_BUFFERED
 from orchestrator.settings import Settings
 from tests.integration.test_api_executions import Scripts, document, started, until_status, working
 from tests.support.api_server import problem_in, running_api
@@ -75,6 +78,24 @@ async def test_a_signal_is_kept_for_later_and_needs_no_worker(
     problem = problem_in(await api.post(f"/executions/{execution_id}/signals/go%20on"), 409, "wrong-state")
     assert problem["execution_status"] == "completed"
     problem_in(await api.post("/executions/ex-nobody/signals/go"), 404, "execution-not-found")
+
+
+async def test_a_signal_that_would_be_lost_is_refused(api: httpx2.AsyncClient, isolated_settings: Settings) -> None:
+    workflow_id = await stored(api, isolated_settings, {**SIGNAL, "accept_when": "result == 'last'"})
+    execution_id = await started(api, workflow_id)
+    client = await connect(isolated_settings)
+    handle = client.get_workflow_handle(execution_id)
+    for _ in range(SIGNALS_BUFFERED // 50):
+        await asyncio.gather(*(handle.signal("signal", {"name": "other", "payload": 1}) for _ in range(50)))
+    async with working(isolated_settings):
+        await awaiting(api, execution_id, "signal")
+        found = (await api.get(f"/executions/{execution_id}")).json()
+        assert found["signals"] == {"awaited": ["paid"], "buffered": SIGNALS_BUFFERED, "dropped": 0}
+        refused = await api.post(f"/executions/{execution_id}/signals/other", json=1)
+        problem_in(refused, 429, "signals-full")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert (await api.post(f"/executions/{execution_id}/signals/paid", json="last")).status_code == 202
+        await until_status(api, execution_id, "completed")
 
 
 async def test_a_large_signal_arrives_whole(api: httpx2.AsyncClient, isolated_settings: Settings) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.concurrency import ConcurrencyActivities
 from activities.control import ControlActivities
 from activities.definitions import DefinitionActivities
 from orchestrator.execution.messages import ExecutionView
@@ -34,7 +37,7 @@ NOISE = [
 async def serving(client: Client, settings: Settings, **definitions: Any) -> AsyncIterator[Runner]:
     """A worker that knows these stored definitions."""
     stored = DefinitionActivities(CaseDefinitions(Case("children", {"definitions": definitions})))
-    async with worker_with(client, settings, stored.all()) as runner:
+    async with worker_with(client, settings, [*stored.all(), *ConcurrencyActivities(client, 300).all()]) as runner:
         yield runner
 
 
@@ -206,3 +209,44 @@ async def test_a_pause_in_the_very_task_that_starts_a_child_is_not_lost(
             await until(child, "awaiting")
             await child.signal("signal", {"name": "go", "payload": 1})
             assert (await outcome(parent)).status == "completed"
+
+
+async def test_an_update_sent_again_after_a_new_run_is_taken_once(temporal_client: Client, settings: Settings) -> None:
+    asks = {"step_id": "ok", "step_type": "approval", "title": "t", "quorum": 2}
+    async with serving(temporal_client, settings) as runner:
+        handle = await runner.start({"steps": [asks, *NOISE]}, history_events=8)
+        await until(handle, "awaiting")
+        decision = {"path": "ok", "decision": "approved", "by": "ann"}
+        await handle.execute_update("approve", decision, id="once")
+        first = (await handle.describe()).run_id
+        for _ in NOISE:
+            await handle.signal("signal", {"name": "noise", "payload": 1})
+
+        async def moved() -> bool:
+            return (await handle.describe()).run_id != first
+
+        await eventually(moved)
+        # Taken before: no refusal, and no second voice.
+        await handle.execute_update("approve", decision, id="once")
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update("approve", decision, id="another")
+        assert await status(handle) == "awaiting"
+        await handle.execute_update("approve", {**decision, "by": "bob"}, id="second")
+        assert (await outcome(handle)).status == "completed"
+
+
+@pytest.mark.parametrize("on_conflict", ["enqueue", "reject", "cancel_running"])
+async def test_a_child_under_the_key_of_who_awaits_it_shares_their_place(
+    temporal_client: Client, settings: Settings, on_conflict: str
+) -> None:
+    name = f"again-{uuid.uuid4().hex[:12]}"
+    again = {"step_id": "c", "step_type": "workflow", "workflow_id": name, "input": {"n": "{{ input.n - 1 }}"}}
+    definition = {
+        "workflow_id": name,
+        "concurrency": {"max": 1, "on_conflict": on_conflict},
+        "steps": [{**again, "when": "input.n > 0"}],
+        "output": "{{ input.n }}",
+    }
+    async with serving(temporal_client, settings, **{name: definition}) as runner:
+        view = await asyncio.wait_for(outcome(await runner.start(definition, {"n": 2})), 20)
+    assert (view.status, view.output) == ("completed", 2)

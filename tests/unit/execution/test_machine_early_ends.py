@@ -105,3 +105,44 @@ def test_a_cancel_while_a_handler_runs_cancels_the_step() -> None:
     driver = MachineDriver(document(*steps), {"bad": [BOOM]}, messages=[(5.0, ev.CancelRequested())]).run()
     assert driver.state.outcome == "cancelled"
     assert driver.all_states() == {"bad": "cancelled", "bad.h": "cancelled"}
+
+
+# --- which finish decides ---------------------------------------------------------------------------------------------
+
+
+def finish(step_id: str, **fields: object) -> Json:
+    return {"step_id": step_id, "step_type": "finish", "value": step_id, **fields}
+
+
+NESTED = switch("outer", switch("inner", finish("deep")))
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [
+        ([finish("a"), finish("b")], "a"),
+        ([switch("s", finish("inside")), finish("b")], "inside"),
+        ([NESTED, finish("b")], "deep"),
+        ([finish("b"), NESTED], "b"),
+        ([switch("s", agent("slow"), finish("late", depends_on=["slow"])), finish("b")], "b"),
+        ([parallel("p", left=[NESTED], right=[finish("f")]), finish("b")], "deep"),
+        ([parallel("p", left=[switch("s", value("v"))], right=[finish("f")]), finish("b")], "f"),
+        ([finish("b", depends_on=["v"]), switch("s", finish("inside")), value("v")], "b"),
+    ],
+)
+def test_of_finish_steps_that_are_ready_together_the_first_of_the_document_decides(
+    steps: list[Json], wanted: str
+) -> None:
+    driver = MachineDriver(document(*steps)).run()
+    assert (driver.state.outcome, driver.state.output) == ("completed", wanted)
+
+
+def test_a_finish_goes_before_what_could_not_finish_the_execution() -> None:
+    driver = MachineDriver(document(finish("now"), switch("s", agent("never")), agent("neither"))).run()
+    assert (driver.state.output, driver.order) == ("now", [])
+
+
+def test_of_items_that_finish_together_the_first_decides() -> None:
+    body = [switch("s", {**finish("f"), "value": "{{ item }}"})]
+    driver = MachineDriver(document(foreach("each", "[7, 8]", *body), finish("b"))).run()
+    assert driver.state.output == 7

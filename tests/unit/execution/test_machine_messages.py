@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.definition.limits import SIGNALS_BUFFERED
 from orchestrator.execution import events as ev
+from orchestrator.execution.views import signals_of
 from tests.support.machine_driver import MachineDriver, Play
 from tests.unit.execution.steps import BOOM, Json, agent, document, foreach, switch, value, wait
 
@@ -219,3 +221,14 @@ def test_an_approval_inside_an_item_is_found_by_its_path() -> None:
     ]
     driver = MachineDriver(document(each, value("last", "{{ steps.f.output[1].b.q.by }}")), messages=messages).run()
     assert driver.state.output == {"last": "x"}
+
+
+def test_messages_beyond_the_buffer_are_counted_and_shown() -> None:
+    driver = MachineDriver(document(hear("h"), agent("a")), restore_every=0).run(until=0.0)
+    for number in range(SIGNALS_BUFFERED + 2):
+        driver.feed(ev.SignalReceived("other", number))
+    view = signals_of(driver.definition, driver.state)
+    assert (view.awaited, view.buffered, view.dropped) == (["s"], SIGNALS_BUFFERED, 2)
+    driver.feed(ev.SignalReceived("s", "still heard"))
+    assert driver.states()["h"] == "completed"
+    assert signals_of(driver.definition, driver.state).awaited == []
