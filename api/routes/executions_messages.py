@@ -36,7 +36,7 @@ async def signal_execution(
 ) -> ExecutionDocument:
     """Leave a message for the `wait_for_signal` step of this name; it is kept until a step takes it.
 
-    A payload that breaks the step's `schema` is dropped when the step sees it. 429 where 1,000 signals are kept already.
+    A payload that breaks the step's `schema` is dropped when the step sees it. 429 where 1,000 are kept already.
     """
     return await _messages(services).signal(execution_id, SignalMessage(name=name, payload=payload))
 

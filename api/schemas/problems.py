@@ -48,6 +48,7 @@ _SENTENCES = {
     413: "The body or the input is too large",
     415: "The body is not application/json in UTF-8",
     422: "The request breaks rules; `errors` lists every one",
+    429: "Too many messages wait already; come back after `Retry-After` seconds",
     503: "Redis or Temporal is away; `Retry-After` says when to come back",
 }
 
