@@ -4,17 +4,85 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.definition.models import Document
+from orchestrator.definition.models import STEP_TYPES, Document
+
+Schema = dict[str, Any]
+
+_PRESENT: Schema = {"not": {"type": "null"}}
 
 
-def workflow_json_schema() -> dict[str, Any]:
+def _with(name: str) -> Schema:
+    return {"required": [name], "properties": {name: _PRESENT}}
+
+
+def _one_of(*names: str) -> Schema:
+    return {"oneOf": [_with(name) for name in names]}
+
+
+_RULES: dict[str, Schema] = {
+    "ApiCall": {
+        "oneOf": [{"not": {"anyOf": [{"required": [n]} for n in ("json", "form", "text")]}}]
+        + [{"required": [name]} for name in ("json", "form", "text")]
+    },
+    "Auth": {"minProperties": 1, "maxProperties": 1},
+    "Handler": {
+        "oneOf": [
+            {"required": ["steps"]},
+            {"required": ["continue"]},
+            {"required": ["park"]},
+            {"required": ["output"], "not": {"required": ["steps"]}},
+        ]
+    },
+    "Loop": _one_of("while", "until"),
+    "Wait": _one_of("seconds", "until"),
+}
+"""Rules over several fields of a part, which its model checks in code."""
+
+
+def workflow_json_schema() -> Schema:
     """Return the JSON Schema 2020-12 of a workflow definition.
 
     It checks the shape; names, expressions, cycles and agents are checked by `validate_definition`.
     """
-    schema = Document.model_json_schema(by_alias=True)
+    schema = _simplified(Document.model_json_schema(by_alias=True))
+    for name, rule in _RULES.items():
+        schema["$defs"][name].update(rule)
+    schema["$defs"]["Step"] = _step(schema["$defs"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "title": "Workflow definition, language version 1",
+        "anyOf": [_with("name"), _with("workflow_id")],
     }
+
+
+def _step(parts: Schema) -> Schema:
+    """Return the schema of any step: its type chooses, so that an editor tells one fault, not one for each type."""
+    kinds = {kind: model.__name__ for kind, model in STEP_TYPES.items()}
+    known = {kind: parts[name].get("description", "") for kind, name in kinds.items()}
+    return {
+        "type": "object",
+        "required": ["step_id", "step_type"],
+        "properties": {
+            "step_type": {"enum": list(kinds), "enumDescriptions": list(known.values())},
+        },
+        "allOf": [
+            {
+                "if": {"properties": {"step_type": {"const": kind}}, "required": ["step_type"]},
+                "then": {"$ref": f"#/$defs/{name}"},
+            }
+            for kind, name in kinds.items()
+        ],
+    }
+
+
+def _simplified(found: Any) -> Any:
+    """Return a schema with one name for the union of all step types, and without titles made of field names."""
+    if isinstance(found, list):
+        return [_simplified(item) for item in found]
+    if not isinstance(found, dict):
+        return found
+    if "discriminator" in found:
+        return {"$ref": "#/$defs/Step"} | ({"description": found["description"]} if "description" in found else {})
+    # A property may be called 'title'; a title is text.
+    return {key: _simplified(value) for key, value in found.items() if key != "title" or not isinstance(value, str)}
