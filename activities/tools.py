@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,13 +78,13 @@ class ToolActivities:
 
     @activity.defn(name="describe_tools")
     async def describe_tools(self) -> DescribeToolsResult:
-        """Say what this worker can call; not a step, so without the step wrapper."""
-        specs, reports = await asyncio.gather(
-            self._tools.toolbox.catalogue(), self._tools.mcp.report(patience_seconds=PATIENCE_SECONDS)
-        )
-        found = [*specs, *(spec for report in reports for spec in report.tools)]
+        """Say what this worker can call besides the declared tools; not a step, so without the step wrapper."""
+        reports = await self._tools.mcp.report(patience_seconds=PATIENCE_SECONDS)
+        found = {spec.name: spec for report in reports for spec in report.tools}
+        for source in reversed(self._tools.local):
+            found |= {spec.name: spec for spec in await source.list()}
         return DescribeToolsResult(
-            tools=[_view(spec) for spec in found], mcp_servers=[_server(report) for report in reports]
+            tools=[_view(found[name]) for name in sorted(found)], mcp_servers=[_server(report) for report in reports]
         )
 
     async def _check_allowed(self, request: CallToolInput, agent_type: str) -> None:

@@ -23,6 +23,7 @@ from api.routes import (
     health,
     language,
     sessions,
+    tools,
     workflows,
 )
 from api.temporal_calls import TemporalCalls
@@ -81,6 +82,18 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _routes() -> APIRouter:
     router = APIRouter(prefix=PREFIX)
-    for part in (workflows, executions, executions_messages, agents, breakers, collections, sessions, language, health):
+    parts = (
+        workflows,
+        executions,
+        executions_messages,
+        agents,
+        tools,
+        breakers,
+        collections,
+        sessions,
+        language,
+        health,
+    )
+    for part in parts:
         router.include_router(part.router)
     return router

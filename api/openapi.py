@@ -22,6 +22,7 @@ _TAGS = [
     {"name": "executions", "description": "Durable runs of a workflow"},
     {"name": "agents", "description": "What agent tasks are asked of"},
     {"name": "breakers", "description": "Dependencies that are left alone for now"},
+    {"name": "tools", "description": "What steps and agents may call"},
     {"name": "language", "description": "JSON Schema and expressions"},
     {"name": "health", "description": "For load balancers and operators"},
 ]

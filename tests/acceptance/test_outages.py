@@ -38,6 +38,7 @@ class Call:
     absent: bool = False
 
 
+TOOL = {"description": "A tool.", "http": {"url": "https://example.com/"}}
 REDIS, TEMPORAL = frozenset({"redis"}), frozenset({"temporal"})
 CALLS = {
     "create_workflow": Call("POST", "/workflows/", REDIS, True),
@@ -61,6 +62,11 @@ CALLS = {
     "retry_step": Call("POST", "/executions/{execution_id}/steps/qualify_lead/retry", TEMPORAL, {}),
     "skip_step": Call("POST", "/executions/{execution_id}/steps/qualify_lead/skip", TEMPORAL, {}),
     "set_step_output": Call("POST", "/executions/{execution_id}/steps/qualify_lead/output", TEMPORAL, {"output": 1}),
+    "list_tools": Call("GET", "/tools/", REDIS | TEMPORAL),
+    "create_tool": Call("POST", "/tools/", REDIS, {**TOOL, "name": "outage"}),
+    "get_tool": Call("GET", "/tools/outage-read", REDIS),
+    "put_tool": Call("PUT", "/tools/outage-put", REDIS, TOOL),
+    "delete_tool": Call("DELETE", "/tools/outage-spare", REDIS),
     "list_collections": Call("GET", "/collections/", TEMPORAL),
     "create_collection": Call("POST", "/collections/", TEMPORAL, {"name": "outage", "dimensions": 2}),
     "get_collection": Call("GET", "/collections/outage", TEMPORAL, absent=True),
@@ -117,6 +123,8 @@ def ids(rest: Rest, model: FakeModelServer) -> Iterator[Ids]:
     workflow_id, spare_id = rest.store(lead_workflow()), rest.store(lead_workflow())
     started = [rest.execute(workflow_id) for _ in range(2)]
     wait_for(lambda: len(model.calls("qualify_lead")) == 2)
+    for name in ("outage-read", "outage-spare"):
+        rest.http.put(f"/tools/{name}", json=TOOL)
     rest.http.put("/agents/outage-spare", json={"agent_type": "outage-spare"})
     yield Ids(workflow_id, spare_id, *started)
     gate.open()

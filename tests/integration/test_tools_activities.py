@@ -169,12 +169,11 @@ async def test_failures_are_typed_and_say_whether_to_try_again(
 
 
 async def test_a_worker_tells_what_it_can_call(tools: Tools) -> None:
-    await tools.declare(name="report", workflow={"workflow_id": "report"}, requires_approval=True)
     await tools.call("meta", mcp_server="maps")
     found = await ActivityEnvironment().run(tools.activities.describe_tools)
     assert isinstance(found, DescribeToolsResult)
     sources = {view.name: view.source for view in found.tools}
-    assert {"get_time": "builtin", "greet": "python", "report": "workflow"}.items() <= sources.items()
+    assert {"get_time": "builtin", "greet": "python"}.items() <= sources.items()
     assert sources["maps__meta"] == "mcp"
     assert {server.name: server.healthy for server in found.mcp_servers} == {"gone": False, "maps": True}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -53,6 +53,8 @@ class OpenTools:
     """A worker's toolbox and the parts that its report looks at."""
 
     toolbox: Toolbox
+    local: Sequence[ToolSource]
+    """Those of the process itself, which need no Redis."""
     mcp: McpServers
 
 
@@ -78,9 +80,10 @@ async def open_tools(
     """
     prefix = settings.redis_key_prefix
     mcp = McpServers(settings.mcp_servers, breakers)
-    sources: list[ToolSource] = [BuiltinTools(send, search), python, DeclaredTools(ToolStore(redis, prefix), send)]
+    local: list[ToolSource] = [BuiltinTools(send, search), python]
+    sources = [*local, DeclaredTools(ToolStore(redis, prefix), send)]
     try:
-        yield OpenTools(Toolbox(sources, mcp, RedisOffers(redis, prefix)), mcp)
+        yield OpenTools(Toolbox(sources, mcp, RedisOffers(redis, prefix)), local, mcp)
     finally:
         await mcp.aclose()
 

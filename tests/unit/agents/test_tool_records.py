@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.agents.tools import ToolContext
 from orchestrator.agents.tools.declared import http_request
-from orchestrator.agents.tools.records import check_tool, tool_document
+from orchestrator.agents.tools.records import check_tool, read_tools, tool_document
 from orchestrator.execution.errors_tools import InvalidTool, InvalidToolArguments, ToolFailed
 
+EXAMPLES = Path(__file__).parents[3] / "examples" / "tools"
 CONTEXT = ToolContext("ex-1", "ask", "ex-1/ask/t0.0", timeout_seconds=5)
 RATE: dict[str, Any] = {
     "name": "exchange_rate",
@@ -106,3 +108,7 @@ def test_a_template_that_reads_what_is_not_there_fails_the_call() -> None:
     with pytest.raises(ToolFailed) as caught:
         request_of()
     assert not caught.value.retryable
+
+
+def test_the_shipped_tools_are_sound() -> None:
+    assert [record.name for record in read_tools(EXAMPLES)] == ["exchange_rate"]
