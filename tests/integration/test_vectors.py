@@ -295,3 +295,17 @@ async def test_without_a_store_every_call_says_the_way_out() -> None:
         await NoVectors().search("a", [1.0])
     assert "QDRANT_URL" in str(caught.value.hint)
     assert (await NoVectors().describe()).kind == "none"
+
+
+async def test_collections_may_be_dropped_while_they_are_described(store: VectorStore) -> None:
+    async def come_and_go() -> None:
+        for _ in range(10):
+            await store.ensure_collection("fleeting", 3)
+            await store.drop_collection("fleeting")
+
+    going = asyncio.create_task(come_and_go())
+    while not going.done():
+        await asyncio.sleep(0)
+        assert (await store.describe()).healthy
+    await going
+    assert (await store.describe()).collections == ()

@@ -224,12 +224,14 @@ class EmbeddedVectors:
             shutil.rmtree(gone, ignore_errors=True)
 
     def _collections(self) -> tuple[CollectionInfo, ...]:
-        names = sorted(entry.parent.name for entry in self._path.glob("*/collection.json"))
-        found = [(name, self._existing(name)) for name in names if not name.startswith(".")]
-        return tuple(
-            CollectionInfo(name, shard.edge.info().points_count, shard.dimensions, shard.distance)
-            for name, shard in found
-        )
+        # Held: none of them is dropped between its listing and its count.
+        with self._opening:
+            names = sorted(entry.parent.name for entry in self._path.glob("*/collection.json"))
+            found = [(name, self._existing(name)) for name in names if not name.startswith(".")]
+            return tuple(
+                CollectionInfo(name, shard.edge.info().points_count, shard.dimensions, shard.distance)
+                for name, shard in found
+            )
 
     def _close(self) -> None:
         with self._opening:

@@ -117,7 +117,7 @@ class RemoteVectors:
             async with _translated("*"):
                 listed = await self._client.get_collections()
                 names = sorted(entry.name for entry in listed.collections)[:_MOST_DESCRIBED]
-                found = tuple([await self._info(name) for name in names])
+                found = tuple([info for name in names if (info := await self._info_if_there(name)) is not None])
         except (VectorsUnavailable, VectorRejected) as error:
             return VectorsDescription("remote", False, error.message)
         return VectorsDescription("remote", True, collections=found)
@@ -125,6 +125,15 @@ class RemoteVectors:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    async def _info_if_there(self, name: str) -> CollectionInfo | None:
+        try:
+            return await self._info(name)
+        except UnexpectedResponse as error:
+            # 404: dropped since it was listed.
+            if error.status_code == 404:
+                return None
+            raise
 
     async def _info(self, name: str) -> CollectionInfo:
         found = await self._client.get_collection(name)
