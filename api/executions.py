@@ -25,8 +25,15 @@ from api.pending_activities import merge_pending
 from api.schemas.executions import ExecutionDocument, ExecutionStatus, StepRow
 from api.temporal_calls import TemporalCalls, is_connect_failure
 from api.times import text_of
-from orchestrator.execution.errors import ExecutionNotFound, RedisUnavailable, TemporalUnavailable, Unavailable
+from orchestrator.execution.errors import (
+    ExecutionNotFound,
+    NoWorker,
+    RedisUnavailable,
+    TemporalUnavailable,
+    Unavailable,
+)
 from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView
+from orchestrator.execution.messages_ledger import LedgerView
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_errors
 from orchestrator.stores.leases import WorkerLeases
@@ -107,6 +114,26 @@ class ExecutionReader:
             ExecutionNotFound: no such execution.
             TemporalUnavailable: no answer.
         """
+        return (await self._read(execution_id, outcome))[0]
+
+    async def ledger(self, execution_id: str) -> LedgerView:
+        """Return what an execution has spent, open or closed.
+
+        Raises:
+            ExecutionNotFound: no such execution.
+            NoWorker: only a worker could say.
+            TemporalUnavailable: no answer.
+        """
+        document, view = await self._read(execution_id)
+        if document.stale:
+            raise NoWorker(
+                f"no worker answered about the ledger of execution '{execution_id}'",
+                hint="start a worker (`orchestrator worker`), or try again",
+                retry_after_seconds=5,
+            )
+        return view.ledger or LedgerView()
+
+    async def _read(self, execution_id: str, outcome: Outcome | None = None) -> tuple[ExecutionDocument, ExecutionView]:
         description = await self.describe(execution_id)
         handle = self.handle(execution_id, description.run_id)
         view: ExecutionView | None = None
@@ -169,7 +196,7 @@ class ExecutionReader:
 
     async def _read_open(
         self, description: WorkflowExecutionDescription, handle: Handle, view: ExecutionView | None
-    ) -> ExecutionDocument:
+    ) -> tuple[ExecutionDocument, ExecutionView]:
         stale = view is None
         if view is None:
             view = await self._view_without_worker(description, handle)
@@ -177,11 +204,11 @@ class ExecutionReader:
         if document.status not in _OPEN_STATUS:
             document.status = "running"
         await merge_pending(document.steps, description, self._client.data_converter)
-        return document
+        return document, view
 
     async def _read_closed(
         self, description: WorkflowExecutionDescription, handle: Handle, outcome: Outcome | None
-    ) -> ExecutionDocument:
+    ) -> tuple[ExecutionDocument, ExecutionView]:
         if outcome is None:
             try:
                 async with self._calls.bounded():
@@ -200,8 +227,9 @@ class ExecutionReader:
         document.status = _closed_status(description, view.error)
         document.detail = None
         document.error = view.error or _error_of(document.status, outcome.failure)
+        document.approvals = []
         _close_steps(document.steps, description.close_time)
-        return document
+        return document, view
 
     async def _view_without_worker(self, description: WorkflowExecutionDescription, handle: Handle) -> ExecutionView:
         attributes = description.typed_search_attributes
@@ -237,6 +265,8 @@ class ExecutionReader:
             error=view.error,
             holds=view.holds,
             signals=view.signals,
+            approvals=view.approvals,
+            ledger=view.ledger.total if view.ledger is not None else None,
             steps=[StepRow.model_validate(step.model_dump()) for step in view.steps],
             lineage=view.lineage,
             links=links_of(

@@ -24,6 +24,7 @@ from api.schemas.executions import (
 from api.schemas.problems import WITH_BODY, problems
 from api.starts import check_input, pin_definition, start, wait_for_end
 from orchestrator.execution.errors import Unavailable
+from orchestrator.execution.messages_ledger import LedgerView
 
 router = APIRouter(tags=["executions"], route_class=StrictJsonRoute)
 
@@ -102,6 +103,21 @@ async def get_executions(
 async def get_execution(services: ServicesDep, execution_id: ExecutionId) -> ExecutionDocument:
     """Return status, output or error, and every root step; `stale` where no worker answered."""
     return await services.executions.read(execution_id)
+
+
+@router.get(
+    "/executions/{execution_id}/ledger",
+    operation_id="get_execution_ledger",
+    summary="What an execution has spent",
+    responses=problems(404, 503),
+)
+async def get_execution_ledger(services: ServicesDep, execution_id: ExecutionId) -> LedgerView:
+    """Return tokens and cost: in total, by step, by model, of children, and of each model call.
+
+    Sums count every call; of the calls themselves the latest 500 are listed. `cost_usd` is by the price table of the
+    settings, `unpriced_calls` counts what it lacks. `presumed` amounts are of calls that nobody reported.
+    """
+    return await services.executions.ledger(execution_id)
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""Messages to executions: signals, approvals, parked steps."""
+"""Messages to executions: signals, approvals, parked steps, budgets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from api.dependencies import ServicesDep
 from api.execution_messages import ExecutionMessages
 from api.json_body import StrictJsonRoute
 from api.parameters import ExecutionId, IdempotencyKey, SignalName, StepPath
-from api.schemas.executions import ApprovalRequest, ExecutionDocument, ReasonRequest, StepOutputRequest
+from api.schemas.executions import (
+    ApprovalRequest,
+    BudgetRequest,
+    ExecutionDocument,
+    ReasonRequest,
+    StepOutputRequest,
+)
 from api.schemas.problems import WITH_BODY, problems
-from orchestrator.execution.messages import ApprovalDecision, SignalMessage, StepRepair
+from orchestrator.execution.messages import ApprovalDecision, BudgetRaise, SignalMessage, StepRepair
 
 router = APIRouter(prefix="/executions/{execution_id}", tags=["executions"], route_class=StrictJsonRoute)
 
@@ -54,7 +60,10 @@ async def decide_approval(
     body: ApprovalRequest,
     idempotency_key: IdempotencyKey = None,
 ) -> ExecutionDocument:
-    """Approve or reject; 409 where no such approval is open or `by` may not decide, 422 where the form is invalid."""
+    """Approve or reject; 409 where no such approval is open or `by` may not decide, 422 where the form is invalid.
+
+    An agent's tool call is decided at `<step path>:t<turn>.<n>`, as the execution's `approvals` show it.
+    """
     decision = ApprovalDecision(path=path, decision=body.decision, by=body.by, form=body.form, reason=body.reason)
     return await _messages(services).update(execution_id, "approve", decision, idempotency_key)
 
@@ -111,6 +120,24 @@ async def set_step_output(
     """Complete a parked step with an output of one's own."""
     repair = StepRepair(path=path, output=body.output, reason=body.reason)
     return await _messages(services).update(execution_id, "set_step_output", repair, idempotency_key)
+
+
+@router.post(
+    "/budget",
+    operation_id="raise_budget",
+    summary="Raise an execution's budget",
+    status_code=202,
+    responses=_MESSAGE,
+)
+async def raise_budget(
+    services: ServicesDep, execution_id: ExecutionId, body: BudgetRequest, idempotency_key: IdempotencyKey = None
+) -> ExecutionDocument:
+    """Raise the bounds that the budget has, and let the agents that are parked for want of it go on.
+
+    A bound that the budget does not have stays absent. 409 where the execution has no budget at all.
+    """
+    more = BudgetRaise.model_validate(body.model_dump())
+    return await _messages(services).update(execution_id, "raise_budget", more, idempotency_key)
 
 
 def _messages(services: ServicesDep) -> ExecutionMessages:

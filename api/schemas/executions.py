@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from orchestrator.execution.messages import ErrorInfo, Lineage, SignalsView
+from orchestrator.execution.messages import ErrorInfo, Lineage, OpenApproval, SignalsView
+from orchestrator.execution.messages_ledger import SpendTotals
 
 ExecutionStatus = Literal[
     "queued", "running", "paused", "awaiting", "completed", "failed", "cancelled", "terminated", "timed_out"
 ]
 AwaitedDetail = Literal["operator", "approval", "signal", "concurrency"]
+MOST_SPEND = 10**12
 CLOSED: frozenset[str] = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
 
 LEAD: dict[str, Any] = {
@@ -92,6 +94,26 @@ class StepOutputRequest(Body):
 
     output: Any = Field(description="any JSON value, null too")
     reason: str = Field("", max_length=1000)
+
+
+class BudgetRequest(Body):
+    """By how much an execution's budget is raised."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"tokens": 50_000, "cost_usd": 0.5, "reason": "the report is worth it"}]}
+    )
+
+    tokens: int | None = Field(None, ge=1, le=MOST_SPEND, description="input and output tokens together")
+    cost_usd: float | None = Field(None, gt=0, le=MOST_SPEND, allow_inf_nan=False, description="US dollars")
+    model_calls: int | None = Field(None, ge=1, le=MOST_SPEND)
+    tool_calls: int | None = Field(None, ge=1, le=MOST_SPEND)
+    reason: str = Field("", max_length=1000)
+
+    @model_validator(mode="after")
+    def _some_raise(self) -> BudgetRequest:
+        if (self.tokens, self.cost_usd, self.model_calls, self.tool_calls) == (None,) * 4:
+            raise ValueError("give at least one of 'tokens', 'cost_usd', 'model_calls', 'tool_calls'")
+        return self
 
 
 class StepRow(BaseModel):
@@ -184,6 +206,12 @@ class ExecutionDocument(BaseModel):
     signals: SignalsView = Field(
         default_factory=SignalsView,
         description="messages that no wait_for_signal step has taken: awaited names, kept, lost",
+    )
+    approvals: list[OpenApproval] = Field(
+        default_factory=list, description="decisions that people are waited for, tool calls of agents included"
+    )
+    ledger: SpendTotals | None = Field(
+        None, description="what was spent so far, children included; null: nothing; `/ledger` tells of each call"
     )
     lineage: Lineage = Field(default_factory=Lineage)
     links: Links

@@ -52,6 +52,8 @@ CALLS = {
     "execute_workflow": Call("POST", "/workflows/{workflow_id}/execute", REDIS | TEMPORAL, {"input_data": {}}),
     "list_executions": Call("GET", "/executions/", TEMPORAL),
     "get_execution": Call("GET", "/executions/{execution_id}", TEMPORAL),
+    "get_execution_ledger": Call("GET", "/executions/{execution_id}/ledger", TEMPORAL),
+    "raise_budget": Call("POST", "/executions/{execution_id}/budget", TEMPORAL, {"tokens": 1}),
     "pause_execution": Call("POST", "/executions/{execution_id}/pause", TEMPORAL, {}),
     "resume_execution": Call("POST", "/executions/{execution_id}/resume", TEMPORAL, {}),
     "cancel_execution": Call("POST", "/executions/{spare_execution_id}/cancel", TEMPORAL, {}),

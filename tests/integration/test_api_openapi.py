@@ -25,6 +25,8 @@ OPERATIONS = {
     "execute_workflow": "POST /api/v1/workflows/{workflow_id}/execute",
     "list_executions": "GET /api/v1/executions/",
     "get_execution": "GET /api/v1/executions/{execution_id}",
+    "get_execution_ledger": "GET /api/v1/executions/{execution_id}/ledger",
+    "raise_budget": "POST /api/v1/executions/{execution_id}/budget",
     "pause_execution": "POST /api/v1/executions/{execution_id}/pause",
     "resume_execution": "POST /api/v1/executions/{execution_id}/resume",
     "cancel_execution": "POST /api/v1/executions/{execution_id}/cancel",
