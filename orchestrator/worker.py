@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -25,6 +26,7 @@ from activities.tools import ToolActivities
 from activities.vectors import VectorActivities
 from orchestrator.agents import AgentFactory, agent_factory
 from orchestrator.agents.embeddings import Embedder
+from orchestrator.agents.prices import cost_usd
 from orchestrator.agents.providers import ModelProviders
 from orchestrator.agents.semantic_memory import SemanticMemory
 from orchestrator.agents.tools.opening import load_tools, open_tools
@@ -114,7 +116,7 @@ async def step_activities(
             tools.toolbox,
             Transcripts(driver.claims if driver else None),
             SessionStore(redis, settings.redis_key_prefix),
-            TurnCosts(),
+            TurnCosts(partial(cost_usd, settings.model_prices)),
             settings.default_model,
         )
         yield [

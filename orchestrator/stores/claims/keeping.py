@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import orjson
 import structlog
 from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.sdk.v1 import ExternalStorageReference
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -24,6 +27,7 @@ log = structlog.get_logger(__name__)
 ROUND_SECONDS = 24 * 3600.0
 LOOK_EVERY_SECONDS = 900.0
 _REFERENCE = ExternalStorageReference.DESCRIPTOR.full_name.encode()
+_MODEL_TURN = "invoke_model"
 
 
 class ClaimKeeper:
@@ -69,12 +73,40 @@ class ClaimKeeper:
 
     async def _claims_of(self, execution_id: str, run_id: str) -> set[str]:
         found: set[str] = set()
+        turns: set[int] = set()
         history = self._client.get_workflow_handle(execution_id, run_id=run_id).fetch_history_events()
         async for event in history:
             for payload in _payloads_in(event):
                 sha256 = _sha256_in(payload, self._driver.name())
                 if sha256:
                     found.add(sha256)
+            if event.activity_task_scheduled_event_attributes.activity_type.name == _MODEL_TURN:
+                turns.add(event.event_id)
+            found |= await self._transcript_claims(event, turns)
+        return found
+
+    async def _transcript_claims(self, event: HistoryEvent, turns: set[int]) -> set[str]:
+        """Return the parts of agents' conversations that an event names.
+
+        Those of the runs before are in the carried state, those of this run in the results of its model turns.
+        """
+        if event.HasField("workflow_execution_started_event_attributes"):
+            values = await self._values(event.workflow_execution_started_event_attributes.input.payloads)
+            return _carried_claims("".join(value for value in values if isinstance(value, str)))
+        completed = event.activity_task_completed_event_attributes
+        if completed.scheduled_event_id not in turns:
+            return set()
+        results = await self._values(completed.result.payloads)
+        return {claim for result in results if (claim := _field(result, "part", "claim")) is not None}
+
+    async def _values(self, payloads: Sequence[Payload]) -> list[Any]:
+        """Return the JSON values of payloads; one that is kept outside and is not there is left out."""
+        found = []
+        for payload in payloads:
+            sha256 = _sha256_in(payload, self._driver.name())
+            data = await self._driver.claims.get(sha256) if sha256 else payload.SerializeToString()
+            if data is not None:
+                found.append(orjson.loads(Payload.FromString(data).data or b"null"))
         return found
 
     async def _keep_on(self) -> None:
@@ -113,3 +145,21 @@ def _sha256_in(payload: Payload, driver_name: str) -> str | None:
     except ParseError:
         return None
     return reference.claim_data.get("sha256") if reference.driver_name == driver_name else None
+
+
+def _carried_claims(text: str) -> set[str]:
+    """Return the claims in a carried state's JSON text; none where the run carries nothing."""
+    scopes = _field(orjson.loads(text), "scopes") if text else None
+    parts = [
+        part
+        for scope in (scopes or {}).values()
+        for record in (_field(scope, "steps") or {}).values()
+        for part in _field(record, "agent", "transcript") or ()
+    ]
+    return {claim for part in parts if (claim := _field(part, "claim")) is not None}
+
+
+def _field(value: Any, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
