@@ -37,6 +37,11 @@ class AttemptNotes:
         """Note that the call under way never left: its attempt was parked."""
         self._open = None
 
+    def add_presumed(self) -> None:
+        """Note that the call under way was answered, and nobody said what it cost."""
+        if self._open is not None:
+            self.add(self._open.model_copy(update={"outcome": "ok", "presumed": True}))
+
     @contextmanager
     def calling(self, presumed: LedgerCall) -> Iterator[None]:
         """Note a call under way: one that is lost with its worker counts as presumed."""

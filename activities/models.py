@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from temporalio import activity
@@ -12,10 +14,11 @@ from activities.step_activity import step_activity
 from orchestrator.agents.answers import Completion, checked, parse_answer
 from orchestrator.agents.base import AgentContext, BaseAgent
 from orchestrator.agents.factory import AgentFactory, PinnedRecord
+from orchestrator.agents.model_calls import ModelCalls
+from orchestrator.agents.model_requests import ModelRequest
 from orchestrator.agents.prompts import sane
-from orchestrator.agents.providers import ModelProviders, ModelRequest
 from orchestrator.agents.records import AgentRecord
-from orchestrator.agents.turns import AgentTurns, noted
+from orchestrator.agents.turns import AgentTurns, ModelCaller, noted
 from orchestrator.definition import limits
 from orchestrator.definition.compiled import RetryRule
 from orchestrator.execution.errors import OrchestratorError
@@ -23,7 +26,7 @@ from orchestrator.execution.messages import TokenUsage
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.execution.messages_ledger import LedgerCall
 from orchestrator.execution.policies import backoff_seconds
-from orchestrator.stores.breakers import CircuitBreakers
+from orchestrator.stores.token_streams import TokenStreams
 
 LONGEST_CALL_SECONDS = 300.0
 """Where the attempt has no start-to-close timeout."""
@@ -34,18 +37,18 @@ class ModelActivities:
 
     Args:
         factory: the agents.
-        providers: the models.
-        breakers: `factory.breakers` of the event loop that runs the activities.
+        calls: makes model calls behind the fleet's limits and circuits.
         turns: runs the turns of agents that are records.
+        tokens: where the text of running calls is shown; None: nowhere.
     """
 
     def __init__(
-        self, factory: AgentFactory, providers: ModelProviders, breakers: CircuitBreakers, turns: AgentTurns
+        self, factory: AgentFactory, calls: ModelCalls, turns: AgentTurns, tokens: TokenStreams | None = None
     ) -> None:
         self._factory = factory
-        self._providers = providers
-        self._breakers = breakers
+        self._calls = calls
         self._turns = turns
+        self._tokens = tokens
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities for the worker."""
@@ -75,15 +78,29 @@ class ModelActivities:
             request.call.max_attempts = rule.max_attempts
             request.call.non_retryable_errors = list(rule.non_retryable)
         try:
-            return await self._turns.run(pinned, request, self._call, current_notes(), seconds)
+            async with self._shown(request) as ask:
+                return await self._turns.run(pinned, request, ask, current_notes(), seconds)
         except OrchestratorError as error:
             if rule is not None and error.retryable and error.retry_after_seconds is None and not error.parks:
                 error.retry_after_seconds = backoff_seconds(rule, activity.info().attempt)
             raise
 
-    async def _call(self, call: ModelRequest) -> Completion:
-        async with self._breakers.guard(f"model:{call.model}", lease_seconds=call.timeout_seconds):
-            return await self._providers.complete(call)
+    @asynccontextmanager
+    async def _shown(self, request: InvokeModelInput) -> AsyncIterator[ModelCaller]:
+        """Give what makes the model call, its text shown to whoever watches the execution."""
+        if self._tokens is None:
+            yield self._calls.complete
+            return
+        attempt = activity.info().attempt if activity.in_activity() else 1
+        call = request.call
+        async with self._tokens.writing(
+            call.execution_id, path=call.path, turn=request.turn, attempt=attempt
+        ) as writer:
+
+            async def complete(asked: ModelRequest, /) -> Completion:
+                return await self._calls.complete(replace(asked, on_delta=writer.publish))
+
+            yield complete
 
     async def _run_python(self, agent: BaseAgent, request: InvokeModelInput, seconds: float) -> InvokeModelResult:
         label = f"agent '{request.agent_type}', task '{request.task}'"
@@ -141,8 +158,11 @@ class ModelActivities:
             )
 
         with notes.calling(entry(TokenUsage(input_tokens=costs.bound(call).tokens))):
-            completion = await noted(self._call, call, entry, notes)
-        notes.add(entry(completion.usage))
+            completion = await noted(self._calls.complete, call, entry, notes)
+            if completion.usage_reported:
+                notes.add(entry(completion.usage))
+            else:
+                notes.add_presumed()
         return completion
 
 

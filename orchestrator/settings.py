@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     secrets_path: Path | None = None
     """Folder with one file per secret of definitions, read again for each request."""
 
+    stream_tokens: bool = True
+    """Stream model answers and show their text to watchers of the execution as it arrives."""
+
     http_allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts and CIDRs exempt from the HTTP guard's address and port rules, comma-separated."""
     http_max_response_bytes: int = 10 * 1024 * 1024

@@ -26,6 +26,7 @@ from activities.tools import ToolActivities
 from activities.vectors import VectorActivities
 from orchestrator.agents import AgentFactory, agent_factory
 from orchestrator.agents.embeddings import Embedder
+from orchestrator.agents.model_calls import ModelCalls, rate_limits
 from orchestrator.agents.prices import cost_usd
 from orchestrator.agents.providers import ModelProviders
 from orchestrator.agents.semantic_memory import SemanticMemory
@@ -41,6 +42,7 @@ from orchestrator.stores.claims import ClaimKeeper, claim_driver
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.sessions import SessionStore
+from orchestrator.stores.token_streams import TokenStreams
 from orchestrator.stores.transcripts import Transcripts
 from orchestrator.stores.vectors import VectorStore, open_vectors
 from orchestrator.worker_report import WorkerReport
@@ -112,6 +114,8 @@ async def step_activities(
             open_tools(settings, redis, requests.perform, factory.breakers, search=search)
         )
         driver = claim_driver(client.data_converter)
+        calls = ModelCalls(providers, factory.breakers, rate_limits(settings, redis))
+        tokens = TokenStreams(redis, settings.redis_key_prefix) if settings.stream_tokens else None
         turns = AgentTurns(
             tools.toolbox,
             Transcripts(driver.claims if driver else None),
@@ -124,7 +128,7 @@ async def step_activities(
             *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
             *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix)).all(),
             *requests.all(),
-            *ModelActivities(factory, providers, factory.breakers, turns).all(),
+            *ModelActivities(factory, calls, turns, tokens).all(),
             *ToolActivities(tools, factory).all(),
             *VectorActivities(vectors, embedder).all(),
         ]

@@ -29,6 +29,7 @@ SETTINGS = {
     "model_prices": 'US dollars per million tokens: `{"openai/gpt-5-mini": {"input_per_million": 1, '
     '"output_per_million": 2, "cached_input_per_million": 0.1}}`; a name may end in `*`. Unknown: no cost is told.',
     "model_stall_seconds": "How long a streamed answer may pause once it has begun.",
+    "stream_tokens": "Stream model answers, and show their text to watchers of the execution as it arrives.",
     "http_max_response_bytes": "Largest body that an `api_call` reads.",
     "api_host": "Address that the API listens on.",
     "api_port": "Port that the API listens on.",

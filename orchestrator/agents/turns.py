@@ -46,6 +46,9 @@ class CallNotes(Protocol):
     def add_nothing(self) -> None:
         """Note that the call under way never left."""
 
+    def add_presumed(self) -> None:
+        """Note that the call under way was answered, and nobody said what it cost."""
+
     def calling(self, presumed: LedgerCall) -> AbstractContextManager[None]:
         """Note a call under way."""
 
@@ -132,7 +135,10 @@ class AgentTurns:
         presumed = self._entry(turn, notes, TokenUsage(input_tokens=bound.tokens), "ok")
         with notes.calling(presumed):
             completion = await noted(ask, call, lambda usage, outcome: self._entry(turn, notes, usage, outcome), notes)
-        notes.add(self._entry(turn, notes, completion.usage, "ok"))
+            if completion.usage_reported:
+                notes.add(self._entry(turn, notes, completion.usage, "ok"))
+            else:
+                notes.add_presumed()
         return await self._read(turn, completion, notes)
 
     def _entry(self, turn: _Turn, notes: CallNotes, usage: TokenUsage, outcome: str) -> LedgerCall:

@@ -22,6 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.models import LONGEST_CALL_SECONDS, ModelActivities, attempt_seconds
 from orchestrator.agents import AgentContext, AgentFactory, BaseAgent, ModelProviders
+from orchestrator.agents.model_calls import ModelCalls, rate_limits
 from orchestrator.agents.tools import Toolbox
 from orchestrator.agents.turn_costs import TurnCosts
 from orchestrator.agents.turns import AgentTurns
@@ -72,13 +73,17 @@ async def activities(model_settings: Settings) -> AsyncIterator[ModelActivities]
     factory, providers = AgentFactory(model_settings), ModelProviders(model_settings)
     await factory.load_records(EXAMPLES)
     await factory.register(Echo)
-    yield ModelActivities(factory, providers, factory.breakers, plain_turns())
+    yield model_activities(factory, providers)
     await providers.aclose()
     await factory.aclose()
 
 
-def plain_turns() -> AgentTurns:
-    return AgentTurns(Toolbox(()), Transcripts(None), None, TurnCosts(), "openai/tiny")
+def model_activities(factory: AgentFactory, providers: ModelProviders) -> ModelActivities:
+    turns = AgentTurns(Toolbox(()), Transcripts(None), None, TurnCosts(), "openai/tiny")
+    redis = connect_redis(factory.settings)
+    return ModelActivities(
+        factory, ModelCalls(providers, factory.breakers, rate_limits(factory.settings, redis)), turns
+    )
 
 
 def nested(depth: int) -> Any:
@@ -259,9 +264,7 @@ async def test_an_open_circuit_calls_nobody_and_parks_the_attempt(
 async def test_with_redis_away_the_step_fails_typed_and_retryable(model_server: FakeModelServer) -> None:
     settings = Settings(_env_file=None, redis_url=f"redis://127.0.0.1:{free_port()}", openai_base_url=model_server.url)
     factory = AgentFactory(settings)
-    error = await failure(
-        ModelActivities(factory, ModelProviders(settings), factory.breakers, plain_turns()), request()
-    )
+    error = await failure(model_activities(factory, ModelProviders(settings)), request())
     assert (error.type, error.non_retryable) == ("redis-unavailable", False)
     await factory.aclose()
 
