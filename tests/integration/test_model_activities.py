@@ -80,7 +80,7 @@ async def activities(model_settings: Settings) -> AsyncIterator[ModelActivities]
 
 def model_activities(factory: AgentFactory, providers: ModelProviders) -> ModelActivities:
     turns = AgentTurns(Toolbox(()), Transcripts(None), None, TurnCosts(), "openai/tiny")
-    redis = connect_redis(factory.settings)
+    redis = factory._stores.redis
     return ModelActivities(
         factory, ModelCalls(providers, factory.breakers, rate_limits(factory.settings, redis)), turns
     )
