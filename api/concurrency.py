@@ -12,11 +12,11 @@ from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeou
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Services
+from api.pinned import Pinned
 from api.temporal_calls import PATIENCE_SECONDS
 from orchestrator.definition.models import Concurrency
 from orchestrator.execution.concurrency import AcquireSlot, SlotAnswer, concurrency_key, gate_id, limit_message
 from orchestrator.execution.errors import ConcurrencyLimit, NoWorker, OrchestratorError, TemporalUnavailable
-from orchestrator.stores.definitions import StoredDefinition
 from orchestrator.workflows.definition_cache import compiled
 
 UPDATE_SECONDS = 5.0
@@ -102,7 +102,7 @@ async def _ask(services: Services, request: AcquireSlot) -> SlotAnswer:
         raise
 
 
-async def find_place(stored: StoredDefinition, value: object, execution_id: str) -> Place | None:
+async def find_place(stored: Pinned, value: object, execution_id: str) -> Place | None:
     """Return what a start asks for; None where its definition lets any number run.
 
     Raises:

@@ -22,10 +22,11 @@ def links_of(
     """Return the links, below `API_PUBLIC_URL` where that is set."""
     base = (settings.api_public_url or "").rstrip("/") + PREFIX
     own = f"{base}/executions/{quote(execution_id, safe='')}"
-    version = f"?version={workflow_version}" if workflow_version is not None else ""
     return Links(
         self=own,
-        workflow=f"{base}/workflows/{quote(workflow_id or '', safe='')}{version}",
+        workflow=None
+        if workflow_version is None
+        else f"{base}/workflows/{quote(workflow_id or '', safe='')}?version={workflow_version}",
         temporal_ui=_temporal_ui(settings, execution_id, run_id),
         pause=None if closed else f"{own}/pause",
         resume=None if closed else f"{own}/resume",

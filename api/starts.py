@@ -16,6 +16,7 @@ from api.dependencies import Services
 from api.execution_history import initial_view
 from api.execution_links import links_of
 from api.executions import Outcome
+from api.pinned import Pinned
 from api.schemas.executions import ExecuteRequest, ExecutionDocument, StepRow
 from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
 from orchestrator.client import new_execution_id, start_execution, what_starts
@@ -87,7 +88,7 @@ def check_tags(definition: dict[str, Any], tags: dict[str, str]) -> None:
         raise RequestError(message, issues=[Issue("tags-too-large", message, "/tags", "send fewer or shorter tags")])
 
 
-async def start(services: Services, stored: StoredDefinition, request: ExecuteRequest) -> ExecutionDocument:
+async def start(services: Services, stored: Pinned, request: ExecuteRequest) -> ExecutionDocument:
     """Start an execution pinned to a definition and return its first document.
 
     Raises:

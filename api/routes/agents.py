@@ -1,17 +1,29 @@
-"""Agents: the registry and their health."""
+"""Agents: the registry, their health, and asking one of them."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 
+from api.agent_invocations import invocation
 from api.dependencies import ServicesDep
 from api.execution_links import PREFIX
 from api.json_body import StrictJsonRoute
 from api.parameters import AgentType, Cursor, ExpectedVersion, Limit, VersionQuery, etag
-from api.schemas.agents import SALES, AgentDocument, AgentHealthReport, AgentPage
+from api.schemas.agents import (
+    SALES,
+    AgentDocument,
+    AgentHealthReport,
+    AgentPage,
+    AgentVersion,
+    AgentVersions,
+    InvokeRequest,
+)
+from api.schemas.executions import ExecuteRequest, ExecutionDocument
 from api.schemas.problems import WITH_BODY, problems
+from api.start_answers import answer_start
+from api.starts import start
 from orchestrator.agents import AgentEntry, check_record
 from orchestrator.execution.errors import AgentNotFound
 
@@ -110,6 +122,47 @@ async def get_agent_health(services: ServicesDep, agent_type: AgentType) -> Agen
     """Return `healthy`, `degraded` or `unavailable` with the reason: workers, circuit, success rate, latency."""
     health = await services.agents.health(agent_type)
     return AgentHealthReport.model_validate(health.to_dict())
+
+
+@router.get(
+    "/{agent_type}/versions",
+    operation_id="list_agent_versions",
+    summary="List an agent's versions",
+    responses=problems(404, 422, 503),
+)
+async def list_agent_versions(services: ServicesDep, agent_type: AgentType) -> AgentVersions:
+    """Return every version of a record, newest first, those of a retired one too; `?version=` reads one."""
+    if (await services.agents.get(agent_type)).kind == "python":
+        return AgentVersions(items=[])
+    newest_first = reversed(await services.agents.versions(agent_type))
+    return AgentVersions(items=[AgentVersion.model_validate(entry.to_dict()) for entry in newest_first])
+
+
+@router.post(
+    "/{agent_type}/invoke",
+    operation_id="invoke_agent",
+    summary="Ask one agent",
+    responses={
+        200: {"model": ExecutionDocument, "description": "Synchronous: the execution is closed, failed ones too"},
+        202: {"model": ExecutionDocument, "description": "Started; read it at `Location`"},
+        **problems(*WITH_BODY, 404, 503),
+    },
+)
+async def invoke_agent(
+    services: ServicesDep,
+    agent_type: AgentType,
+    body: InvokeRequest,
+    request: Request,
+    response: Response,
+) -> ExecutionDocument:
+    """Ask an agent for one task without a workflow: still a durable execution, listed under `agent-<type>`.
+
+    Its `output` is the agent's answer. Answer at once (202), or wait for the end (200, or 202 after the wait).
+    """
+    pinned = await invocation(await services.agents.get(agent_type), body)
+    document = await start(services, pinned, ExecuteRequest(input_data=body.input))
+    wait_seconds = None if body.async_execution else body.wait_seconds
+    return await answer_start(services, document, request, response, wait_seconds=wait_seconds)
 
 
 def _written(entry: AgentEntry, response: Response) -> AgentDocument:

@@ -8,12 +8,10 @@ from fastapi import APIRouter, Body, Query, Request, Response
 
 from api.dependencies import ServicesDep
 from api.execution_control import ExecutionControl
-from api.execution_links import PREFIX
 from api.execution_lists import list_executions
 from api.json_body import StrictJsonRoute
 from api.parameters import Cursor, ExecutionId, ExistingWorkflowId, Limit, WorkflowIdQuery
 from api.schemas.executions import (
-    CLOSED,
     AwaitedDetail,
     ExecuteRequest,
     ExecutionDocument,
@@ -22,8 +20,8 @@ from api.schemas.executions import (
     ReasonRequest,
 )
 from api.schemas.problems import WITH_BODY, problems
-from api.starts import check_input, pin_definition, start, wait_for_end
-from orchestrator.execution.errors import Unavailable
+from api.start_answers import answer_start
+from api.starts import check_input, pin_definition, start
 from orchestrator.execution.messages_ledger import LedgerView
 
 router = APIRouter(tags=["executions"], route_class=StrictJsonRoute)
@@ -57,23 +55,8 @@ async def execute_workflow(
     stored = await pin_definition(services, workflow_id, body.version)
     check_input(stored.definition, body.input_data)
     document = await start(services, stored, body)
-    response.headers["Location"] = f"{PREFIX}/executions/{document.execution_id}"
-    response.status_code = 202
-    if body.async_execution:
-        return document
-    outcome = await wait_for_end(services, document.execution_id, body.wait_seconds, lambda: _disconnected(request))
-    try:
-        document = await services.executions.read(document.execution_id, outcome)
-    except Unavailable:
-        # The start was acknowledged: that it cannot be read just now does not turn it into a failure.
-        document.stale = True
-    response.status_code = 200 if document.status in CLOSED else 202
-    return document
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    wait_seconds = None if body.async_execution else body.wait_seconds
+    return await answer_start(services, document, request, response, wait_seconds=wait_seconds)
 
 
 @router.get("/executions/", operation_id="list_executions", summary="List executions", responses=problems(422, 503))

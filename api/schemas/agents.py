@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api.schemas.executions import LEAD, Body
+from orchestrator.definition import limits
+from orchestrator.definition.parts import Budget
+from orchestrator.stores.sessions import SESSION_ID_PATTERN
+
+ToolName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 SALES: dict[str, Any] = {
     "agent_type": "sales",
@@ -21,6 +28,42 @@ SALES: dict[str, Any] = {
         }
     },
 }
+
+
+class InvokeRequest(Body):
+    """What one agent is asked, without a workflow around it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "task": "qualify_lead",
+                    "parameters": {"priority": "high"},
+                    "input": LEAD,
+                    "async_execution": False,
+                },
+                {"task": "Compare the two offers", "input": ["offer A", "offer B"], "budget": {"tokens": 20_000}},
+            ]
+        }
+    )
+
+    task: str = Field(
+        min_length=1, max_length=200, description="one of the record's tasks, or anything for the generic prompt"
+    )
+    parameters: Any = Field(default_factory=dict, description="what the prompt sees as `parameters`; no template")
+    input: Any = Field(default_factory=dict, description="the execution's input, as the prompt sees it")
+    model: str | None = Field(None, min_length=1, max_length=200, description="`provider/model`, over the record's")
+    output_schema: dict[str, Any] | None = Field(None, description="JSON Schema of the answer, over the task's")
+    tools: list[ToolName] | None = Field(
+        None, max_length=128, description="those of the agent's tools that it may use; absent: all of them"
+    )
+    session_id: str | None = Field(
+        None, pattern=SESSION_ID_PATTERN, description="the conversation that the agent goes on with"
+    )
+    max_turns: int | None = Field(None, ge=1, le=limits.MOST_TURNS, description="model answers, over the record's")
+    budget: Budget | None = Field(None, description="what it may spend; `POST /executions/{id}/budget` raises it")
+    async_execution: bool = Field(True, description="true: answer 202 at once; false: wait for the end")
+    wait_seconds: float = Field(60, gt=0, le=300, description="how long a synchronous call waits before it answers 202")
 
 
 class AgentDocument(BaseModel):
@@ -42,6 +85,21 @@ class AgentPage(BaseModel):
 
     items: list[AgentDocument]
     next_cursor: str | None = Field(None, description="pass it as `cursor` for the next page; null on the last")
+
+
+class AgentVersion(BaseModel):
+    """One version of a record."""
+
+    version: int
+    sha256: str
+    updated_at: str
+
+
+class AgentVersions(BaseModel):
+    """Every version of a record, newest first; none of a Python agent."""
+
+    items: list[AgentVersion]
+    next_cursor: str | None = None
 
 
 class AgentBreaker(BaseModel):

@@ -138,7 +138,7 @@ class Links(BaseModel):
     """Where to go from here; actions are null once the execution is closed."""
 
     self: str
-    workflow: str
+    workflow: str | None = Field(description="null where the definition is not stored, as of an agent that was invoked")
     temporal_ui: str | None = None
     pause: str | None = None
     resume: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -15,7 +15,7 @@ from orchestrator.definition.part_check import check_part
 from orchestrator.definition.parts import Part, Retry, Seconds
 from orchestrator.definition.schemas import schema_issues
 from orchestrator.execution.errors import InvalidAgent
-from orchestrator.expressions import ExpressionError, check_references, collect_template_errors
+from orchestrator.expressions import ExpressionError, check_references, collect_template_errors, suggest
 
 AGENT_TYPE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 MODEL_PATTERN = r"^[A-Za-z0-9_-]+/.+$"
@@ -120,6 +120,7 @@ def check_record(document: Any, *, agent_type: str | None = None) -> AgentRecord
         record, found = check_part(AgentRecord, raw, "")
         issues += found
         issues += _task_issues(raw.get("tasks"))
+        issues += _policy_issues(record) if record is not None else []
         if record is not None and not issues:
             return record
     raise _invalid(issues)
@@ -133,6 +134,41 @@ def record_document(record: AgentRecord) -> dict[str, Any]:
 def record_sha256(document: Mapping[str, Any]) -> str:
     """Return the hash of the record's canonical JSON."""
     return canonical_sha256(dict(document))
+
+
+def unlisted_tools(
+    record: Mapping[str, Any] | None, names: Sequence[str], agent_type: str, pointer: str
+) -> list[Issue]:
+    """Return an issue for every tool that an agent may not call.
+
+    Args:
+        record: the agent's record; None: a Python agent, which has no list.
+        names: the tools that somebody wants of it.
+        agent_type: for the messages.
+        pointer: where the names stand.
+    """
+    if record is None:
+        return []
+    listed, servers = record.get("tools") or (), record.get("mcp_servers") or ()
+    return [
+        _unlisted(name, agent_type, listed, f"{pointer}/{index}")
+        for index, name in enumerate(names)
+        if name not in listed and not any(name.startswith(f"{server}__") for server in servers)
+    ]
+
+
+def _unlisted(name: str, agent_type: str, listed: Sequence[str], pointer: str) -> Issue:
+    near = suggest(name, listed)
+    hint = f"did you mean '{near}'?" if near else f"add it to 'tools' of agent '{agent_type}'"
+    return Issue("tool-not-listed", f"agent '{agent_type}' may not call the tool '{name}'", pointer, hint)
+
+
+def _policy_issues(record: AgentRecord) -> list[Issue]:
+    """A gate that names no tool of the agent would never close: most likely it is misspelt."""
+    gated = record.tool_policy.requires_approval if record.tool_policy is not None else []
+    document = record.model_dump(include={"tools", "mcp_servers"})
+    found = unlisted_tools(document, gated, record.agent_type, "/tool_policy/requires_approval")
+    return [issue for issue in found if gated[int(issue.pointer.rpartition("/")[2])] != "*"]
 
 
 def _size_issues(raw: dict[str, Any]) -> list[Issue]:

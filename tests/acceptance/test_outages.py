@@ -80,6 +80,8 @@ CALLS = {
     "get_agent": Call("GET", "/agents/sales", REDIS),
     "put_agent": Call("PUT", "/agents/outage-put", REDIS, {"agent_type": "outage-put"}),
     "delete_agent": Call("DELETE", "/agents/outage-spare", REDIS),
+    "list_agent_versions": Call("GET", "/agents/sales/versions", REDIS),
+    "invoke_agent": Call("POST", "/agents/sales/invoke", REDIS | TEMPORAL, {"task": "outage"}),
     "get_agent_health": Call("GET", "/agents/sales/health", REDIS),
     "list_breakers": Call("GET", "/breakers/", REDIS),
     "get_breaker": Call("GET", "/breakers/model:openai/outage", REDIS, absent=True),

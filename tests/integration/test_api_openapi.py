@@ -51,6 +51,8 @@ OPERATIONS = {
     "get_agent": "GET /api/v1/agents/{agent_type}",
     "put_agent": "PUT /api/v1/agents/{agent_type}",
     "delete_agent": "DELETE /api/v1/agents/{agent_type}",
+    "list_agent_versions": "GET /api/v1/agents/{agent_type}/versions",
+    "invoke_agent": "POST /api/v1/agents/{agent_type}/invoke",
     "get_agent_health": "GET /api/v1/agents/{agent_type}/health",
     "list_breakers": "GET /api/v1/breakers/",
     "get_breaker": "GET /api/v1/breakers/{name}",
