@@ -101,6 +101,31 @@ async def test_versions_are_listed_newest_first_and_writes_insist_on_theirs(api:
     problem_in(await api.get("/agents/nobody/versions"), 404, "agent-not-found")
 
 
+async def test_a_definition_is_warned_of_tools_that_its_agents_do_not_have(api: httpx2.AsyncClient) -> None:
+    ask = {"step_type": "agent_task", "agent_type": "sales", "task": "t"}
+    inner = {"step_id": "deep", "tools": ["pay"], **ask}
+    definition = {
+        "workflow_id": "with-tools",
+        "steps": [
+            {"step_id": "good", "tools": ["get_time", "crm__find"], **ask},
+            {"step_id": "bad", "tools": ["get_time", "get_tim"], **ask},
+            {"step_id": "each", "step_type": "foreach", "items": [1], "steps": [inner]},
+        ],
+    }
+    report = (await api.post("/workflows/validate", json=definition)).json()
+    assert report["valid"] is True
+    assert [(issue["code"], issue["pointer"]) for issue in report["warnings"]] == [
+        ("tool-not-listed", "/steps/1/tools/1"),
+        ("tool-not-listed", "/steps/2/steps/0/tools/0"),
+    ]
+    assert "'get_time'" in report["warnings"][0]["hint"]
+    created = await api.post("/workflows/", json=definition)
+    assert (created.status_code, created.json()["warnings"]) == (201, report["warnings"])
+    unknown = {**definition, "steps": [{**inner, "agent_type": "nobody"}]}
+    report = (await api.post("/workflows/validate", json=unknown)).json()
+    assert [issue["code"] for issue in report["errors"]] == ["unknown-agent"]
+
+
 async def test_an_agent_is_asked_without_a_workflow_and_its_answer_is_the_output(
     api: httpx2.AsyncClient, isolated_settings: Settings
 ) -> None:
