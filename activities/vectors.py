@@ -12,6 +12,7 @@ from activities.models import attempt_seconds
 from activities.step_activity import step_activity
 from orchestrator.agents.embeddings import Embedded, TextEmbedder
 from orchestrator.agents.semantic_memory import with_text
+from orchestrator.agents.turn_costs import Price, TurnCosts
 from orchestrator.execution.errors import DimensionMismatch, ModelRejected, VectorRejected
 from orchestrator.execution.messages import StepCall
 from orchestrator.execution.messages_ledger import LedgerCall
@@ -40,10 +41,11 @@ class VectorActivities:
     never travel through a history, and an attempt that is made again has the same ids to replace.
     """
 
-    def __init__(self, store: VectorStore, embedder: TextEmbedder | None = None) -> None:
-        """Args: without an `embedder` texts are refused."""
+    def __init__(self, store: VectorStore, embedder: TextEmbedder | None = None, price: Price | None = None) -> None:
+        """Args: without an `embedder` texts are refused; `price` tells what embedding costs."""
         self._store = store
         self._embedder = embedder
+        self._costs = TurnCosts(price)
 
     @step_activity("vector_upsert")
     async def vector_upsert(self, request: VectorUpsertInput) -> VectorUpsertResult:
@@ -68,7 +70,7 @@ class VectorActivities:
                 await self._store.upsert(request.collection, batch)
         ids = [point.id for point in points]
         output = {"collection": request.collection, "upserted": len(ids), "ids": ids}
-        return VectorUpsertResult(output=output, spent=_spent(request.call, embedded))
+        return VectorUpsertResult(output=output, spent=self._spent(request.call, embedded))
 
     @step_activity("vector_search")
     async def vector_search(self, request: VectorSearchInput) -> VectorSearchResult:
@@ -95,7 +97,7 @@ class VectorActivities:
             matching=matching,
             score_threshold=request.score_threshold,
         )
-        return VectorSearchResult(output=[asdict(match) for match in found], spent=_spent(request.call, embedded))
+        return VectorSearchResult(output=[asdict(match) for match in found], spent=self._spent(request.call, embedded))
 
     @activity.defn(name="describe_vectors")
     async def describe_vectors(self) -> DescribeVectorsResult:
@@ -147,6 +149,20 @@ class VectorActivities:
             raise ModelRejected("This worker embeds no texts.", hint="Give vectors, or set EMBEDDING_MODEL.")
         return await self._embedder.embed(texts, timeout_seconds=attempt_seconds())
 
+    def _spent(self, call: StepCall, embedded: Embedded | None) -> list[LedgerCall]:
+        if embedded is None:
+            return []
+        return [
+            LedgerCall(
+                path=call.path,
+                attempt=activity.info().attempt,
+                model=embedded.model,
+                input_tokens=usage.input_tokens,
+                cost_usd=self._costs.price(embedded.model, usage),
+            )
+            for usage in embedded.calls
+        ]
+
 
 def _point(request: VectorUpsertInput, index: int, document: VectorDocument, made: Any) -> VectorPoint:
     own = document.id if document.id is not None else f"{request.call.idempotency_key}/{index}"
@@ -164,13 +180,3 @@ def _same_dimension(point: VectorPoint, dimensions: int) -> None:
         raise DimensionMismatch(
             f"Document {point.id!r} has {len(point.vector)} dimensions, the first one has {dimensions}.",
         )
-
-
-def _spent(call: StepCall, embedded: Embedded | None) -> list[LedgerCall]:
-    if embedded is None:
-        return []
-    attempt = activity.info().attempt
-    return [
-        LedgerCall(path=call.path, attempt=attempt, model=embedded.model, input_tokens=usage.input_tokens)
-        for usage in embedded.calls
-    ]

@@ -109,9 +109,9 @@ async def step_activities(
         http = GuardedHttp.from_settings(settings)
         stack.push_async_callback(http.aclose)
         requests = HttpActivities(http, Secrets.from_settings(settings), factory.breakers)
-        search = SemanticMemory(vectors, embedder).search_texts
+        price = partial(cost_usd, settings.model_prices)
         tools = await stack.enter_async_context(
-            open_tools(settings, redis, requests.perform, factory.breakers, search=search)
+            open_tools(settings, redis, requests.perform, factory.breakers, memory=SemanticMemory(vectors, embedder))
         )
         driver = claim_driver(client.data_converter)
         calls = ModelCalls(providers, factory.breakers, rate_limits(settings, redis))
@@ -120,7 +120,7 @@ async def step_activities(
             tools.toolbox,
             Transcripts(driver.claims if driver else None),
             SessionStore(redis, settings.redis_key_prefix),
-            TurnCosts(partial(cost_usd, settings.model_prices)),
+            TurnCosts(price),
             settings.default_model,
         )
         yield [
@@ -130,7 +130,7 @@ async def step_activities(
             *requests.all(),
             *ModelActivities(factory, calls, turns, tokens).all(),
             *ToolActivities(tools, factory).all(),
-            *VectorActivities(vectors, embedder).all(),
+            *VectorActivities(vectors, embedder, price).all(),
         ]
 
 

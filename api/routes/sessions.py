@@ -10,7 +10,8 @@ from fastapi import APIRouter, Path
 from api.dependencies import Services, ServicesDep
 from api.schemas.problems import problems
 from api.schemas.sessions import SessionDocument
-from orchestrator.stores.sessions import SESSION_ID_PATTERN, SessionStore
+from orchestrator.definition.limits import SESSION_ID_PATTERN
+from orchestrator.stores.sessions import SessionStore
 
 router = APIRouter(prefix="/sessions", tags=["sessions"])
 

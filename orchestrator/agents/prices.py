@@ -8,6 +8,8 @@ from decimal import Decimal
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.settings import ModelPrice
 
+EMBEDDED = "embedded/"
+"""Models that run in the worker itself: free."""
 _MILLION = Decimal(1_000_000)
 
 
@@ -19,6 +21,8 @@ def cost_usd(prices: Mapping[str, ModelPrice], model: str, usage: TokenUsage) ->
         model: `provider/model`, as it was asked for.
         usage: what the provider reported.
     """
+    if model.startswith(EMBEDDED):
+        return 0.0
     price = _price_of(prices, model)
     if price is None:
         return None

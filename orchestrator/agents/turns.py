@@ -15,6 +15,7 @@ from orchestrator.agents.prompts import TaskContext, prompt_messages, sane, sane
 from orchestrator.agents.records import AgentRecord, MemoryRecord
 from orchestrator.agents.tool_call_parts import ModelToolCall
 from orchestrator.agents.tools import Toolbox, ToolOffer
+from orchestrator.agents.tools.remembering import completed, shown
 from orchestrator.agents.turn_costs import TurnCosts
 from orchestrator.execution.errors import AttemptTimeout, InvalidOutput, OrchestratorError
 from orchestrator.execution.messages import TokenUsage
@@ -66,6 +67,12 @@ class _Turn:
     schema: Mapping[str, Any] | None
     known: dict[str, Any] = field(default_factory=dict)
     """Fields of every result of this turn."""
+
+    @property
+    def collection(self) -> str | None:
+        """The agent's own collection."""
+        memory = self.pinned.record.memory
+        return memory.collection if memory is not None else None
 
     @property
     def label(self) -> str:
@@ -204,7 +211,7 @@ class AgentTurns:
             temperature=record.temperature,
             max_output_tokens=record.max_output_tokens,
             timeout_seconds=min(seconds, limit) if limit is not None else seconds,
-            tools=tuple(tool.as_function() for tool in turn.offer.tools),
+            tools=tuple(shown(tool, turn.collection).as_function() for tool in turn.offer.tools),
             idempotency_key=turn.request.call.idempotency_key,
         )
 
@@ -214,7 +221,7 @@ class AgentTurns:
         assistant = _assistant_message(completion)
         result = InvokeModelResult(usage=completion.usage, spent=notes.spent, **turn.known)
         if completion.tool_calls:
-            result.tool_calls = [await self._resolved(turn.offer, call) for call in completion.tool_calls]
+            result.tool_calls = [self._resolved(turn, call) for call in completion.tool_calls]
         elif turn.schema is None:
             result.output = completion.text
         else:
@@ -231,8 +238,9 @@ class AgentTurns:
             result.summarise = await self._remember(turn, assistant)
         return result
 
-    async def _resolved(self, offer: ToolOffer, call: ModelToolCall) -> ToolCallRequest:
+    def _resolved(self, turn: _Turn, call: ModelToolCall) -> ToolCallRequest:
         """Return what is to be done about a tool call: an unknown tool or a bad argument goes back to the model."""
+        offer = turn.offer
         spec = offer.find(call.name)
         found = ToolCallRequest(call_id=call.call_id, tool=call.name[:200])
         if spec is None:
@@ -243,7 +251,7 @@ class AgentTurns:
         found.mcp_server, found.requires_approval = spec.mcp_server, spec.requires_approval
         found.workflow_id, found.version = spec.workflow_id, spec.version
         try:
-            found.arguments = sane_json(json.loads(call.arguments_text))
+            found.arguments = completed(spec, sane_json(json.loads(call.arguments_text)), turn.collection)
         except (ValueError, RecursionError) as error:
             found.error = f"the arguments are not JSON: {error}"
             return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -31,6 +32,17 @@ class AgentTask(Step):
     )
     max_turns: int | None = Field(None, ge=1, le=limits.MOST_TURNS, description="Model answers, over the record's.")
     budget: Budget | None = Field(None, description="What this step may spend, beside the document's budget.")
+
+    @field_validator("session_id", mode="after")
+    @classmethod
+    def _session_id_can_be_used(cls, session_id: str | None) -> str | None:
+        if (
+            session_id is not None
+            and "{{" not in session_id
+            and not re.fullmatch(limits.SESSION_ID_PATTERN, session_id)
+        ):
+            raise ValueError(f"{session_id!r} is not a session's id: {limits.SESSION_ID_WORDS}")
+        return session_id
 
 
 class BasicAuth(Part):

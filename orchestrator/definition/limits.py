@@ -34,6 +34,8 @@ HEARTBEAT_SECONDS = 10.0
 CLEANUP_SECONDS = 3_600.0
 SIGNALS_BUFFERED = 1_000
 CHILD_DEPTH = 16
+SESSION_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
+SESSION_ID_WORDS = "1 to 128 letters, digits and '.', '_', ':', '@', '-', beginning with a letter or a digit"
 TURNS = 10
 """Model answers of an agent that says nothing about `max_turns`."""
 MOST_TURNS = 100

@@ -32,6 +32,7 @@ from orchestrator.execution.evaluation import expression_failure, failure_of
 from orchestrator.execution.finish_order import before_finish
 from orchestrator.execution.live_data import json_bytes, scope_bytes
 from orchestrator.execution.messages import ErrorInfo, StartExecution
+from orchestrator.execution.messages_vectors import VectorSearchResult, VectorUpsertResult
 from orchestrator.execution.ready_queue import Takes
 from orchestrator.execution.requests import OUTPUT_CHECK
 from orchestrator.execution.state import ROOT, ExecutionState, Outcome, ScopeState, StepRecord
@@ -275,6 +276,8 @@ class Machine:
             self._agents.completed(place, event)
             return
         place.record.attempts = event.result.attempts
+        if isinstance(event.result, VectorUpsertResult | VectorSearchResult):
+            self.state.ledger.model_calls(place.step.step_id, event.result.spent)
         self._ends.complete(place, event.result.output)
 
     def _activity_failed(self, event: ev.ActivityFailed) -> None:

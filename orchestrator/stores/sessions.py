@@ -11,11 +11,11 @@ from typing import Any, Final, Protocol
 import orjson
 from redis.asyncio import Redis
 
+from orchestrator.definition.limits import SESSION_ID_PATTERN, SESSION_ID_WORDS
 from orchestrator.execution.errors import InvalidSessionId, SessionNotFound
 from orchestrator.stores import session_scripts as scripts
 from orchestrator.stores.redis import run_script
 
-SESSION_ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 MOST_MESSAGES: Final = 1_000
 """Messages that one session keeps; the oldest make room."""
 MOST_CHARACTERS: Final = 1_000_000
@@ -115,7 +115,7 @@ def check_session_id(session_id: Any) -> str:
     if not isinstance(session_id, str) or not re.fullmatch(SESSION_ID_PATTERN, session_id):
         raise InvalidSessionId(
             f"{str(session_id)[:140]!r} is not a session's id.",
-            hint="Use 1 to 128 letters, digits and '.', '_', ':', '@', '-', beginning with a letter or a digit.",
+            hint=f"Use {SESSION_ID_WORDS}.",
         )
     return session_id
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -18,11 +18,16 @@ BODY_CHARACTERS = 65_536
 """What a model is shown of an answer; a longer one is cut."""
 
 
-class SearchTexts(Protocol):
-    """Finds the texts of a collection that are nearest in meaning."""
+class TextMemory(Protocol):
+    """Texts in collections, kept and found by meaning."""
 
-    async def __call__(self, collection: str, query: str, *, limit: int, filter: dict[str, Any] | None) -> list[Any]:
+    async def search_texts(
+        self, collection: str, query: str, limit: int = 5, filter: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """Return `{id, score, payload}`, best first."""
+
+    async def remember(self, collection: str, text: str, payload: Mapping[str, Any] | None = None, *, key: str) -> str:
+        """Store a text under a key and return its id."""
 
 
 GET_TIME = ToolSpec(
@@ -70,6 +75,21 @@ VECTOR_SEARCH = ToolSpec(
     },
     "builtin",
 )
+REMEMBER = ToolSpec(
+    "remember",
+    "Stores a text in a collection, to be found again by its meaning.",
+    {
+        "type": "object",
+        "properties": {
+            "collection": {"type": "string", "minLength": 1, "maxLength": 255},
+            "text": {"type": "string", "minLength": 1, "maxLength": 8192},
+            "payload": {"type": "object", "description": "What else to keep beside the text"},
+        },
+        "required": ["collection", "text"],
+        "additionalProperties": False,
+    },
+    "builtin",
+)
 
 
 class BuiltinTools:
@@ -77,20 +97,21 @@ class BuiltinTools:
 
     Args:
         send: the guarded client.
-        search: the vector store's search; None where there is none: `vector_search` is not offered then.
+        memory: the vector store's texts; None where there are none: `vector_search` and `remember` are not offered
+            then.
         now: the present time, aware.
     """
 
     def __init__(
         self,
         send: SendHttp,
-        search: SearchTexts | None = None,
+        memory: TextMemory | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._send = send
-        self._search = search
+        self._memory = memory
         self._now = now
-        present = [GET_TIME, HTTP_REQUEST] + ([VECTOR_SEARCH] if search else [])
+        present = [GET_TIME, HTTP_REQUEST] + ([VECTOR_SEARCH, REMEMBER] if memory else [])
         self._specs = {spec.name: spec for spec in present}
 
     async def find(self, name: str) -> ToolSpec | None:
@@ -111,11 +132,13 @@ class BuiltinTools:
             return self._time(arguments.get("time_zone"))
         if spec.name == HTTP_REQUEST.name:
             return await self._request(arguments, context)
-        assert self._search is not None
-        limit = int(arguments.get("limit", 5))
-        return await self._search(
-            arguments["collection"], arguments["query"], limit=limit, filter=arguments.get("filter")
-        )
+        assert self._memory is not None
+        collection = arguments["collection"]
+        if spec.name == REMEMBER.name:
+            key, payload = context.idempotency_key, arguments.get("payload")
+            return {"id": await self._memory.remember(collection, arguments["text"], payload, key=key)}
+        limit, matching = int(arguments.get("limit", 5)), arguments.get("filter")
+        return await self._memory.search_texts(collection, arguments["query"], limit, matching)
 
     def _time(self, zone: str | None) -> dict[str, Any]:
         try:

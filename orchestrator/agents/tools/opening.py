@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 from redis.asyncio import Redis
 
-from orchestrator.agents.tools.builtin import BuiltinTools, SearchTexts
+from orchestrator.agents.tools.builtin import BuiltinTools, TextMemory
 from orchestrator.agents.tools.declared import DeclaredTools, SendHttp, seed_tools
 from orchestrator.agents.tools.mcp_tools import McpServers
 from orchestrator.agents.tools.python_tools import PythonTools, python_tools
@@ -65,7 +65,7 @@ async def open_tools(
     send: SendHttp,
     breakers: CircuitBreakers,
     *,
-    search: SearchTexts | None = None,
+    memory: TextMemory | None = None,
     python: PythonTools = python_tools,
 ) -> AsyncIterator[OpenTools]:
     """Open everything that tools need; the sessions with MCP servers end with the block.
@@ -75,12 +75,12 @@ async def open_tools(
         redis: the registry.
         send: the guarded client.
         breakers: those of the MCP servers.
-        search: the vector store's search; None where there is none.
+        memory: the vector store's texts; None where there are none.
         python: the Python tools of the process.
     """
     prefix = settings.redis_key_prefix
     mcp = McpServers(settings.mcp_servers, breakers)
-    local: list[ToolSource] = [BuiltinTools(send, search), python]
+    local: list[ToolSource] = [BuiltinTools(send, memory), python]
     sources = [*local, DeclaredTools(ToolStore(redis, prefix), send)]
     try:
         yield OpenTools(Toolbox(sources, mcp, RedisOffers(redis, prefix)), local, mcp)
