@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.schemas.executions import LEAD, Body
 from orchestrator.definition import limits
+from orchestrator.definition.limits import SESSION_ID_PATTERN
 from orchestrator.definition.parts import Budget
-from orchestrator.stores.sessions import SESSION_ID_PATTERN
 
 ToolName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
