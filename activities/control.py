@@ -13,7 +13,7 @@ from activities.step_activity import step_activity
 from orchestrator.execution.errors import ExecutionNotFound
 from orchestrator.execution.messages import ErrorInfo, ExecutionView, RequestCancelInput
 from orchestrator.execution.messages_children import AwaitExecutionInput, AwaitExecutionResult
-from orchestrator.stores.claims import claim_errors
+from orchestrator.stores.claims import claim_errors, keep_envelope
 from orchestrator.workflows.failures import child_failed
 
 
@@ -29,7 +29,7 @@ class ControlActivities:
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, for the worker."""
-        return [self.request_cancel, self.request_terminate, self.await_execution]
+        return [self.request_cancel, self.request_terminate, self.await_execution, self.save_envelope]
 
     @activity.defn(name="request_cancel")
     async def request_cancel(self, request: RequestCancelInput) -> None:
@@ -42,6 +42,11 @@ class ControlActivities:
         """Terminate an execution at once."""
         handle = self._client.get_workflow_handle(request.execution_id, run_id=request.run_id)
         await handle.terminate(reason=request.reason)
+
+    @activity.defn(name="save_envelope")
+    async def save_envelope(self, view: ExecutionView) -> dict[str, str] | None:
+        """Keep what a cancelled execution leaves; returns its reference, None where there is no claim store."""
+        return await keep_envelope(self._client.data_converter, view)
 
     @step_activity("await_execution")
     async def await_execution(self, request: AwaitExecutionInput) -> AwaitExecutionResult:

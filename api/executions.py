@@ -32,10 +32,10 @@ from orchestrator.execution.errors import (
     TemporalUnavailable,
     Unavailable,
 )
-from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView
+from orchestrator.execution.messages import ENVELOPE_MEMO, WORKFLOW_TYPE, ErrorInfo, ExecutionView
 from orchestrator.execution.messages_ledger import LedgerView
 from orchestrator.settings import Settings
-from orchestrator.stores.claims import claim_errors
+from orchestrator.stores.claims import claim_errors, fetch_envelope
 from orchestrator.stores.leases import WorkerLeases
 from orchestrator.workflows.search_attributes import DEFINITION_ID, DEFINITION_VERSION, DETAIL, STATUS
 
@@ -220,7 +220,7 @@ class ExecutionReader:
             # A failure's details leave a large input out; the start still has it.
             view.input = (await self._view_without_worker(description, handle)).input
         if view is None:
-            view = await self.query(handle)
+            view = await self._kept_envelope(description) or await self.query(handle)
         if view is None:
             view, stale = await self._view_without_worker(description, handle), True
         document = self._document(description, view, stale=stale)
@@ -230,6 +230,15 @@ class ExecutionReader:
         document.approvals = []
         _close_steps(document.steps, description.close_time)
         return document, view
+
+    async def _kept_envelope(self, description: WorkflowExecutionDescription) -> ExecutionView | None:
+        """Return what a cancelled execution left in the claim store; None where it left nothing, or it is away."""
+        reference = (await description.memo()).get(ENVELOPE_MEMO)
+        try:
+            with claim_errors():
+                return await fetch_envelope(self._client.data_converter, reference, ExecutionView)
+        except (Unavailable, ApplicationError, ValidationError):
+            return None
 
     async def _view_without_worker(self, description: WorkflowExecutionDescription, handle: Handle) -> ExecutionView:
         attributes = description.typed_search_attributes

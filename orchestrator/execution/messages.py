@@ -11,6 +11,8 @@ from orchestrator.execution.messages_secrets import SecretSlot
 
 WORKFLOW_TYPE = "AgentWorkflow"
 """Temporal's workflow type of every execution."""
+ENVELOPE_MEMO = "envelope"
+"""Where a closed execution without a result names its envelope in the claim store."""
 
 
 class ErrorInfo(BaseModel):

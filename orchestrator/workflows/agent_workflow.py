@@ -33,6 +33,7 @@ from orchestrator.expressions import ExpressionError
 from orchestrator.workflows.carrying import NOW_BYTES, SOON_BYTES, SOON_EVENTS, dump, load
 from orchestrator.workflows.concurrency_slot import ConcurrencySlot
 from orchestrator.workflows.definition_cache import compiled
+from orchestrator.workflows.envelope import leave_envelope
 from orchestrator.workflows.failures import error_info, execution_failure
 from orchestrator.workflows.performing import Performer, summary_text
 from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS
@@ -48,8 +49,7 @@ class AgentWorkflow:
     """Interprets any workflow definition.
 
     Signals: `pause(reason)`, `resume`, `cancel(reason)`, `signal({name, payload})`. Updates: `approve`, `retry_step`,
-    `skip_step`, `set_step_output`, `raise_budget`. Query: `state`. Temporal's native cancel
-    ends the execution as cancelled.
+    `skip_step`, `set_step_output`, `raise_budget`. Query: `state`. Temporal's own cancel ends it as cancelled.
     """
 
     @workflow.init
@@ -95,7 +95,7 @@ class AgentWorkflow:
         await self._performer.settled()
         await self._slot.give_back(machine)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return self._finish(machine)
+        return await self._finish(machine)
 
     # --- signals --------------------------------------------------------------------------------------------------
 
@@ -335,9 +335,10 @@ class AgentWorkflow:
             raise ApplicationError(info.message, type=info.type, non_retryable=True) from error
         return loaded
 
-    def _finish(self, machine: Machine) -> ExecutionView:
+    async def _finish(self, machine: Machine) -> ExecutionView:
         view = view_of(self._definition, machine.state)
         if view.status == "cancelled":
+            await leave_envelope(view)
             raise asyncio.CancelledError
         if view.status == "failed":
             workflow.upsert_search_attributes([ERROR_TYPE.value_set(view.error.type if view.error else "failed")])

@@ -358,6 +358,25 @@ async def test_cancel_ends_in_cancelled_within_five_seconds(
         problem_in(await api.post(f"/executions/{execution_id}/cancel"), 409, "wrong-state")
 
 
+@pytest.mark.parametrize("store", ["redis", "none"])
+async def test_a_cancelled_execution_is_read_without_a_worker(isolated_settings: Settings, store: str) -> None:
+    settings = isolated_settings.model_copy(update={"claim_store": store})
+    async with running_api(settings) as api:
+        await api.post("/agents/", json={"agent_type": "sales"})
+        await api.put("/workflows/two", json=TWO_STEPS)
+        async with working(settings, {"second": [{"hang": True}]}) as stubs:
+            execution_id = await started(api, input_data={"kept": True})
+            await eventually(lambda: stubs.calls["second"] == 1)
+            await api.post(f"/executions/{execution_id}/cancel", json={"reason": "a mistake"})
+            await until_status(api, execution_id, "cancelled")
+        found = await document(api, execution_id)
+    assert (found["status"], found["input"]) == ("cancelled", {"kept": True})
+    assert states(found) == {"first": "completed", "second": "cancelled"}
+    # Without a claim store only a worker knows why.
+    assert found["stale"] == (store == "none")
+    assert (found["error"] is not None and "a mistake" in found["error"]["message"]) == (store == "redis")
+
+
 async def test_a_terminated_execution_keeps_its_input_steps_and_reason(
     api: httpx2.AsyncClient, temporal_client: Client, isolated_settings: Settings
 ) -> None:

@@ -2,6 +2,8 @@
 
 from orchestrator.stores.claims.driver import ClaimDriver as ClaimDriver
 from orchestrator.stores.claims.driver import claimed_input_bytes as claimed_input_bytes
+from orchestrator.stores.claims.envelopes import fetch_envelope as fetch_envelope
+from orchestrator.stores.claims.envelopes import keep_envelope as keep_envelope
 from orchestrator.stores.claims.keeping import ClaimKeeper as ClaimKeeper
 from orchestrator.stores.claims.port import ClaimStore as ClaimStore
 from orchestrator.stores.claims.wiring import claim_driver as claim_driver
