@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx2
 import pytest
@@ -63,9 +63,11 @@ def s3_settings(isolated_settings: Settings, s3_url: str, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-async def temporal_client(settings: Settings) -> Client:
+async def temporal_client(settings: Settings) -> AsyncIterator[Client]:
     """A client of the session's Temporal server, connected in the test's own event loop."""
     # Imported here: tests of pure parts must not need the whole tree.
-    from orchestrator.client import connect
+    from orchestrator.client import connect, disconnect
 
-    return await connect(settings)
+    client = await connect(settings)
+    yield client
+    await disconnect(client)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client import connect
+from orchestrator.client import connect, disconnect
 from orchestrator.settings import Settings
 from tests.support.cases import Case, Played, check, load_cases, play_all
 
@@ -30,7 +30,11 @@ def played(request: pytest.FixtureRequest, settings: Settings) -> dict[str, Play
     """What every case gave, run one way; they share a worker, so that a hundred cases take seconds."""
 
     async def play() -> dict[str, Played | BaseException]:
-        return await play_all(await connect(settings), settings, CASES, **WAYS[request.param])
+        client = await connect(settings)
+        try:
+            return await play_all(client, settings, CASES, **WAYS[request.param])
+        finally:
+            await disconnect(client)
 
     return asyncio.run(play())
 

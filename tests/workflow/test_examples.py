@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator import cli
-from orchestrator.client import connect
+from orchestrator.client import connect, disconnect
 from orchestrator.definition.schemas import value_issues
 from orchestrator.settings import Settings
 from tests.support.cases import Case, Played, check, play_all
@@ -30,7 +30,11 @@ def played(settings: Settings) -> dict[str, Played | BaseException]:
     """What every example gave; they share a worker."""
 
     async def play() -> dict[str, Played | BaseException]:
-        return await play_all(await connect(settings), settings, CASES)
+        client = await connect(settings)
+        try:
+            return await play_all(client, settings, CASES)
+        finally:
+            await disconnect(client)
 
     return asyncio.run(play())
 

@@ -14,7 +14,7 @@ import pytest
 from temporalio import activity
 
 from activities.concurrency import ConcurrencyActivities
-from orchestrator.client import connect
+from orchestrator.client import connect, disconnect
 from orchestrator.definition import validate_definition
 from orchestrator.definition.models import STEP_TYPES
 from orchestrator.embedded.temporal import server_binary
@@ -75,7 +75,11 @@ async def load_definition(request: LoadDefinitionInput) -> LoadDefinitionResult:
 @pytest.fixture(scope="module")
 def played(settings: Settings) -> Mapping[str, Played | BaseException]:
     async def play() -> dict[str, Played | BaseException]:
-        return await play_all(await connect(settings), settings, PLAIN)
+        client = await connect(settings)
+        try:
+            return await play_all(client, settings, PLAIN)
+        finally:
+            await disconnect(client)
 
     return asyncio.run(play())
 
