@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -19,9 +19,12 @@ class AttemptNotes:
 
     Args:
         details: those of the last heartbeat of the attempt before.
+        tell: sends a heartbeat. A model call is noted before it leaves: a worker that dies in its first seconds
+            would else leave no trace of it.
     """
 
-    def __init__(self, details: Any = None) -> None:
+    def __init__(self, details: Any = None, tell: Callable[[], None] | None = None) -> None:
+        self._tell = tell
         found = details if isinstance(details, dict) else {}
         self.spent = _calls(found.get("spent"))
         self._open: LedgerCall | None = None
@@ -46,6 +49,8 @@ class AttemptNotes:
     def calling(self, presumed: LedgerCall) -> Iterator[None]:
         """Note a call under way: one that is lost with its worker counts as presumed."""
         self._open = presumed
+        if self._tell is not None:
+            self._tell()
         try:
             yield
         except BaseException:

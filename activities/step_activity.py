@@ -71,7 +71,7 @@ class _Attempt:
         self._driver = claim_driver(self._converter)
         self._unkept: Unavailable | None = None
         self._redaction = Redaction()
-        self._notes = AttemptNotes(_last_details(self._info))
+        self._notes = AttemptNotes(_last_details(self._info), lambda: activity.heartbeat(self._details()))
 
     async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Run the work to its result or to the `ApplicationError` that Temporal shall see; neither tells a secret."""

@@ -1,0 +1,88 @@
+"""A third party's HTTP server that agents' tools call: it notes every call and holds back those that a test wants held."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+HELD_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class ToolRequest:
+    """One call as the far end saw it: its `Idempotency-Key` and its JSON body."""
+
+    key: str
+    body: dict[str, Any]
+
+
+class ToolEndpoint:
+    """The server.
+
+    Attributes:
+        url: where it listens; every call is a POST and is answered with its own body.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._lock = threading.Lock()
+        self._requests: list[ToolRequest] = []
+        self._held: list[dict[str, Any]] = []
+        self._open = threading.Event()
+
+    def hold(self, **fields: Any) -> None:
+        """Hold back calls whose body has these fields, until `open`."""
+        self._held.append(fields)
+
+    def open(self) -> None:
+        """Let everything pass, now and later."""
+        self._open.set()
+
+    def requests(self, **fields: Any) -> list[ToolRequest]:
+        """Return the calls so far whose body has these fields, in order."""
+        with self._lock:
+            return [request for request in self._requests if fields.items() <= request.body.items()]
+
+    def take(self, request: ToolRequest) -> None:
+        """Note a call, and hold it if it is to be held."""
+        with self._lock:
+            self._requests.append(request)
+        if any(fields.items() <= request.body.items() for fields in self._held):
+            self._open.wait(HELD_SECONDS)
+
+
+@contextmanager
+def tool_endpoint() -> Iterator[ToolEndpoint]:
+    """Serve while the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            endpoint.take(ToolRequest(self.headers.get("Idempotency-Key") or "", json.loads(data)))
+            # Whoever asked may have been killed meanwhile.
+            with suppress(OSError):
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        endpoint = ToolEndpoint(f"http://127.0.0.1:{server.server_port}/calls")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield endpoint
+        finally:
+            endpoint.open()
+            server.shutdown()
+            thread.join()
