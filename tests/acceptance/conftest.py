@@ -32,6 +32,8 @@ def deployment(counting_model: FakeModelServer, tmp_path_factory: pytest.TempPat
     variables = {
         "HTTP_ALLOW_HOSTS": LOOPBACK,
         "LOG_FORMAT": "json",
+        # In this world a token costs a cent.
+        "MODEL_PRICES": json.dumps({"openai/priced-*": {"input_per_million": 10_000, "output_per_million": 10_000}}),
         "SECRETS__ACCEPTANCE": "s3cret/of acceptance+=",
         # A model provider on whose port nothing listens.
         "PROVIDERS__ABSENT__BASE_URL": f"http://{LOOPBACK}:{free_port()}/v1",

@@ -1,4 +1,4 @@
-"""A third party's HTTP server that agents' tools call: it notes every call and holds back those that a test wants held."""
+"""A third party's HTTP server that agents' tools call: it notes every call and holds back those that it is told to."""
 
 from __future__ import annotations
 
