@@ -160,18 +160,23 @@ def parse_answer(text: str, schema: Mapping[str, Any], *, label: str) -> Any:
     stripped = text.strip()
     fenced = _FENCED.match(stripped)
     try:
-        value = json.loads(
-            fenced.group(1) if fenced else stripped,
-            parse_constant=_no_constant,
-            parse_int=_integer,
-            parse_float=_finite,
-        )
+        value = strict_json(fenced.group(1) if fenced else stripped)
     except (ValueError, RecursionError) as error:
         problem = {"pointer": "", "message": f"not JSON: {error}"}
         raise InvalidOutput(
             f"{label}: the answer is not JSON: {quote(text)}", details={"errors": [problem], "answer": quote(text)}
         ) from None
     return checked(sane_json(value), schema, label=label)
+
+
+def strict_json(text: str) -> Any:
+    """Return the JSON value in a text: no NaN, no infinity, no integer over 64 bits.
+
+    Raises:
+        ValueError: it is none.
+        RecursionError: it is nested too deep.
+    """
+    return json.loads(text, parse_constant=_no_constant, parse_int=_integer, parse_float=_finite)
 
 
 def checked(value: Any, schema: Mapping[str, Any], *, label: str) -> Any:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from orchestrator.agents.answers import Completion, parse_answer
+from orchestrator.agents.answers import Completion, parse_answer, strict_json
 from orchestrator.agents.factory import PinnedRecord
 from orchestrator.agents.model_requests import ModelRequest
 from orchestrator.agents.prompts import TaskContext, prompt_messages, sane, sane_json
@@ -251,7 +251,7 @@ class AgentTurns:
         found.mcp_server, found.requires_approval = spec.mcp_server, spec.requires_approval
         found.workflow_id, found.version = spec.workflow_id, spec.version
         try:
-            found.arguments = completed(spec, sane_json(json.loads(call.arguments_text)), turn.collection)
+            found.arguments = completed(spec, sane_json(strict_json(call.arguments_text)), turn.collection)
         except (ValueError, RecursionError) as error:
             found.error = f"the arguments are not JSON: {error}"
             return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from orchestrator.execution.messages import BudgetRaise, ErrorInfo, ExecutionView, StepResult
@@ -34,6 +34,11 @@ class ActivityFailed:
     """It ended because it was cancelled."""
     report: AgentReport | None = None
     """What a model activity told beside its error."""
+
+    def naming(self, path: str) -> ActivityFailed:
+        """Return the event with a message that names the step where it named the activity: nobody else knows its id."""
+        message = self.error.message.replace(f"step '{self.activity_id}'", f"step '{path}'", 1)
+        return replace(self, error=self.error.model_copy(update={"message": message}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,7 +285,7 @@ class Machine:
             self._ending.output_checked(None, event.error, cancelled=event.cancelled)
             return
         place = self._landed(event.activity_id)
-        record = place.record
+        event, record = event.naming(place.path), place.record
         if isinstance(place.step.model, AgentTask):
             self._agents.failed(place, event)
         elif record.cancelling:

@@ -18,7 +18,7 @@ from tests.support.rest import Rest
 BRANCHES, TURNS = 20, 4
 INPUT, OUTPUT = 400, 300
 CALL = INPUT + OUTPUT
-RETRY = {"retry": {"max_attempts": 3, "initial_interval_seconds": 0.05, "backoff_coefficient": 1}}
+RETRY: dict[str, Any] = {"retry": {"max_attempts": 3, "initial_interval_seconds": 0.05, "backoff_coefficient": 1}}
 
 
 def dear_turns() -> Behaviour:
