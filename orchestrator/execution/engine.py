@@ -276,7 +276,7 @@ class Engine:
         record = run.state.steps[step_id]
         record.state = state
         record.finished_at = iso(self.now)
-        record.awaits = None
+        record.awaits = record.agent = None
         return run.joins.ended(step_id, state)
 
     def cancel_step(self, place: Place) -> None:
