@@ -156,7 +156,7 @@ async def test_pages_hold_records_and_python_agents_in_one_order(factory: AgentF
 
 
 async def test_shipped_records_are_loaded_once_and_never_overwrite(factory: AgentFactory, tmp_path: Path) -> None:
-    assert await factory.load_records(EXAMPLES) == ["research", "sales", "support", "writer"]
+    assert await factory.load_records(EXAMPLES) == ["analyst", "refunds", "research", "sales", "support", "writer"]
     edited = await factory.update("sales", record(description="Mine."))
     await factory.retire("research")
     assert await factory.load_records(EXAMPLES) == []

@@ -112,7 +112,7 @@ def shipped() -> dict[str, AgentRecord]:
 
 def test_the_shipped_records_are_valid_and_leave_the_model_to_the_settings() -> None:
     found = shipped()
-    assert sorted(found) == ["research", "sales", "support", "writer"]
+    assert sorted(found) == ["analyst", "refunds", "research", "sales", "support", "writer"]
     assert all(item.model is None and item.temperature == 0 for item in found.values())
     schemas = [task.output_schema for item in found.values() for task in item.tasks.values()]
     assert all(schema is not None and not schema_issues(schema) for schema in schemas)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator.agents.discovery import read_records
 from orchestrator.agents.tools import ToolContext
 from orchestrator.agents.tools.declared import http_request
-from orchestrator.agents.tools.records import check_tool, read_tools, tool_document
+from orchestrator.agents.tools.records import BUILTIN_NAMES, check_tool, read_tools, tool_document
 from orchestrator.execution.errors_tools import InvalidTool, InvalidToolArguments, ToolFailed
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "tools"
@@ -111,4 +112,10 @@ def test_a_template_that_reads_what_is_not_there_fails_the_call() -> None:
 
 
 def test_the_shipped_tools_are_sound() -> None:
-    assert [record.name for record in read_tools(EXAMPLES)] == ["exchange_rate"]
+    assert [record.name for record in read_tools(EXAMPLES)] == ["exchange_rate", "look_up_order", "refund_order"]
+
+
+def test_every_tool_that_a_shipped_agent_names_is_built_in_or_shipped() -> None:
+    known = {*BUILTIN_NAMES, *(record.name for record in read_tools(EXAMPLES))}
+    named = {name for record in read_records(EXAMPLES.parent / "agents") for name in record.tools}
+    assert {"look_up_order", "refund_order", "http_request"} <= named <= known
