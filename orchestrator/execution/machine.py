@@ -11,15 +11,15 @@ from datetime import datetime
 from typing import Any
 
 from orchestrator.definition.compiled import CompiledDefinition
-from orchestrator.definition.limits import CHILDREN_IN_FLIGHT
 from orchestrator.definition.models import (
     AgentTask,
     Approval,
     WaitForSignal,
 )
 from orchestrator.execution import events as ev
+from orchestrator.execution.advancing import YIELD_TIMER, Advancing
 from orchestrator.execution.agent_loops import AgentLoops, is_tool_path
-from orchestrator.execution.beginning import Beginnings, takes
+from orchestrator.execution.beginning import Beginnings
 from orchestrator.execution.blocks import Blocks
 from orchestrator.execution.budgets import budget_of
 from orchestrator.execution.children import Children
@@ -29,24 +29,14 @@ from orchestrator.execution.ending import CLEANUP_TIMER, DEADLINE_TIMER, Ending
 from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.evaluation import expression_failure, failure_of
-from orchestrator.execution.finish_order import before_finish
 from orchestrator.execution.live_data import json_bytes, scope_bytes
 from orchestrator.execution.messages import ErrorInfo, StartExecution
 from orchestrator.execution.messages_vectors import VectorSearchResult, VectorUpsertResult
-from orchestrator.execution.ready_queue import Takes
 from orchestrator.execution.requests import OUTPUT_CHECK
 from orchestrator.execution.state import ROOT, ExecutionState, Outcome, ScopeState, StepRecord
 from orchestrator.execution.steps import StepEnds
 from orchestrator.execution.waiting import Waits
 from orchestrator.expressions import ExpressionError
-
-YIELD_TIMER = "~yield"
-CAP_COUNTS_ACTIVITIES = "cap-counts-activities"
-"""Before this rule everything in flight counted, and one step without room held all behind it."""
-PAYLOAD_BYTES_PER_ACTIVATION = 2 * 1024 * 1024
-"""Temporal refuses commands over 4 MB in one workflow task by failing it for ever: the machine yields before."""
-_BEGINNING = ("running", "cleaning")
-"""Phases in which steps begin."""
 
 
 def new_state(
@@ -90,10 +80,6 @@ class Machine:
         patched: Callable[[str], bool] = lambda rule: True,
     ) -> None:
         self.state = state
-        self._patched = patched
-        self._overtakes: bool | None = None
-        """Whether steps that need no room pass those that do; asked when it first matters."""
-        self._definition = definition
         self._engine = Engine(definition, state, uuid, patched)
         self._engine.listener = self
         self._ends = StepEnds(self._engine)
@@ -105,9 +91,16 @@ class Machine:
         self._beginnings = Beginnings(
             self._engine, self._ends, self._blocks, self._waits, self._children, self._agents, self._ending
         )
-        self._yielding = False
-        self.draining = False
+        self._advancing = Advancing(self._engine, definition.max_parallel, patched, self._begin, self._go_on)
+
+    @property
+    def draining(self) -> bool:
         """Set by the driver: nothing new begins, so that what is in flight comes to its end."""
+        return self._advancing.draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._advancing.draining = draining
 
     @property
     def closed(self) -> bool:
@@ -145,14 +138,14 @@ class Machine:
         if not self.closed:
             engine.evaluator.at(now)
             self._take(event)
-            self._advance()
+            self._advancing.advance()
         return engine.commands
 
     def carry_on(self, now: datetime) -> list[Command]:
         """Go on with a carried state: begin what was ready, and what was yielded."""
         self._engine.now, self._engine.commands = now, []
         self._engine.evaluator.at(now)
-        self._advance()
+        self._advancing.advance()
         return self._engine.commands
 
     @property
@@ -306,7 +299,7 @@ class Machine:
 
     def _timer_fired(self, timer_id: str) -> None:
         if timer_id == YIELD_TIMER:
-            self._yielding = False
+            self._advancing.yielding = False
         elif timer_id == DEADLINE_TIMER:
             self._ending.deadline()
         elif timer_id == CLEANUP_TIMER:
@@ -371,49 +364,6 @@ class Machine:
             self._released()
 
     # --- steps ----------------------------------------------------------------------------------------------------
-
-    def _advance(self) -> None:
-        """Start what is ready, as far as pauses, the cap and the activation's budget allow."""
-        engine = self._engine
-        while engine.ready and self._may_begin():
-            if engine.evaluator.exhausted or engine.payload_bytes >= PAYLOAD_BYTES_PER_ACTIVATION:
-                self._yielding = True
-                engine.commands.append(StartTimer(YIELD_TIMER, 0.001, "yield"))
-                return
-            at_cap = len(engine.in_flight) >= self._definition.max_parallel
-            taken = None if at_cap and self._overtakes is False else engine.ready.take(self._takes, self._full())
-            if taken is None:
-                return
-            taken = before_finish(engine, taken, self._patched)
-            scope_id, step_id = taken[1]
-            if scope_id not in engine.runs:
-                continue
-            if at_cap and not self._may_overtake():
-                engine.ready.put_back(taken)
-                return
-            place = engine.place(scope_id, step_id)
-            if place.record.state == "pending":
-                self._begin(place)
-            elif place.record.agent is not None:
-                self._go_on(place)
-
-    def _takes(self, entry: tuple[str, str]) -> Takes | None:
-        run = self._engine.runs.get(entry[0])
-        return takes(run.compiled.steps[entry[1]]) if run is not None else None
-
-    def _full(self) -> list[Takes]:
-        """Say what there is no room for: children have their own, so that waiting for them stops no activity."""
-        flying = self._engine.in_flight
-        full: list[Takes] = ["activity"] if flying.activities >= self._definition.max_parallel else []
-        return [*full, "child"] if len(flying.children) >= CHILDREN_IN_FLIGHT else full
-
-    def _may_overtake(self) -> bool:
-        if self._overtakes is None:
-            self._overtakes = self._patched(CAP_COUNTS_ACTIVITIES)
-        return self._overtakes
-
-    def _may_begin(self) -> bool:
-        return self.state.phase in _BEGINNING and not self.state.holds and not self._yielding and not self.draining
 
     def _begin(self, place: Place) -> None:
         place.run.queued.discard(place.step.step_id)

@@ -10,7 +10,8 @@ import pytest
 from orchestrator.definition.limits import CHILDREN_IN_FLIGHT
 from orchestrator.execution import commands as cm
 from orchestrator.execution import events as ev
-from orchestrator.execution.machine import CAP_COUNTS_ACTIVITIES, Machine, new_state
+from orchestrator.execution.advancing import CAP_COUNTS_ACTIVITIES
+from orchestrator.execution.machine import Machine, new_state
 from orchestrator.execution.messages import ExecutionView, StartExecution, StepResult
 from orchestrator.execution.ready_queue import ReadyQueue
 from tests.support.machine_driver import Ids, MachineDriver, compiled
