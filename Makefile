@@ -41,7 +41,7 @@ chaos: install ## Run the long fault injections
 lock: install ## Resolve the locks anew (ARGS=--upgrade takes newer versions)
 	@$(LOCK) $(ARGS) requirements/build.in -o requirements/build.lock
 	@$(LOCK) $(ARGS) requirements/installer.in -o requirements/installer.lock
-	@$(LOCK) $(ARGS) pyproject.toml -o requirements/production.lock
+	@$(LOCK) $(ARGS) pyproject.toml --extra s3 -o requirements/production.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra local requirements/local.in -o requirements/local.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra local --extra s3 --extra dev requirements/local.in -o requirements/dev.lock
 
