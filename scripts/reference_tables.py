@@ -13,6 +13,7 @@ from pydantic import SecretStr
 import orchestrator.execution.errors_agents
 import orchestrator.execution.errors_data
 import orchestrator.execution.errors_tools  # noqa: F401 - its leaves belong to the tree
+from orchestrator.agents.records import AgentRecord
 from orchestrator.definition import limits, validate_definition
 from orchestrator.definition.envelope import Step
 from orchestrator.execution.errors import StepFailure
@@ -260,6 +261,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 REGIONS: dict[str, Callable[[], str]] = {
     "settings": settings,
+    "agent-record": lambda: fields(AgentRecord),
     "document": document,
     "envelope": lambda: fields(Step),
     "step-types": step_types,

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from orchestrator.agents import check_record
 from orchestrator.definition import validate_definition
 from orchestrator.embedded.plan import USUAL_PORTS
 from orchestrator.expressions import ExpressionError, evaluate, render
@@ -95,8 +96,10 @@ def test_a_link_leads_somewhere(page: Path, link: str) -> None:
 
 
 @pytest.mark.parametrize("block", JSON_BLOCKS, ids=[block.place for block in JSON_BLOCKS])
-def test_a_block_of_json_is_json_and_a_definition_in_it_is_valid(block: Block) -> None:
+def test_a_block_of_json_is_json_and_a_definition_or_record_in_it_is_valid(block: Block) -> None:
     value = json.loads(block.text)
+    if isinstance(value, dict) and "agent_type" in value and "step_id" not in value:
+        assert check_record(value).agent_type == value["agent_type"]
     if isinstance(value, dict) and "step_id" in value:
         value = {"name": "fragment", "steps": [value]}
     if isinstance(value, dict) and "steps" in value and block.language == "json":
