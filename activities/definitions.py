@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from temporalio import activity
+from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import application_error
 from activities.step_activity import step_activity
+from orchestrator.client import deleted_note, pause_schedule
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import InvalidInput, OrchestratorError, StepFailure, WorkflowDeleted
 from orchestrator.execution.messages import (
@@ -30,10 +32,12 @@ class DefinitionActivities:
 
     Args:
         definitions: the store.
+        client: pauses schedules of deleted definitions; None: nobody does.
     """
 
-    def __init__(self, definitions: DefinitionStore) -> None:
+    def __init__(self, definitions: DefinitionStore, client: Client | None = None) -> None:
         self._definitions = definitions
+        self._client = client
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities, for the worker."""
@@ -51,6 +55,8 @@ class DefinitionActivities:
             stored = await self._definitions.get(request.workflow_id, request.version)
             await _check_start(stored, request.input)
         except OrchestratorError as error:
+            if isinstance(error, WorkflowDeleted) and request.schedule_id is not None and self._client is not None:
+                await pause_schedule(self._client, request.schedule_id, deleted_note(request.workflow_id))
             raise _outside_steps(error) from error
         return LoadDefinitionResult(definition=stored.definition, version=stored.version, sha256=stored.sha256)
 

@@ -22,6 +22,7 @@ from api.routes import (
     executions_messages,
     health,
     language,
+    schedules,
     sessions,
     tools,
     workflows,
@@ -91,6 +92,7 @@ def _routes() -> APIRouter:
         breakers,
         collections,
         sessions,
+        schedules,
         language,
         health,
     )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from typing import cast
 
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
+from temporalio.common import TypedSearchAttributes
 from temporalio.service import RPCError
 
 from api.dependencies import Services
 from api.execution_links import links_of
 from api.schemas.executions import AwaitedDetail, ExecutionPage, ExecutionStatus, ExecutionSummary
+from api.temporal_pages import page_cursor, page_token
 from api.times import text_of
-from orchestrator.definition.issues import Issue
-from orchestrator.execution.errors import RequestError, TemporalUnavailable
+from orchestrator.execution.errors import TemporalUnavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE
 from orchestrator.workflows.search_attributes import (
     DEFINITION_ID,
@@ -27,7 +25,8 @@ from orchestrator.workflows.search_attributes import (
 )
 
 DEADLINE_ERROR = "execution-timeout"
-_CHECK_BYTES = 8
+SCHEDULED_BY = "TemporalScheduledById"
+"""Search attribute that Temporal itself gives to what a schedule starts."""
 
 _TEMPORAL_STATUS: dict[WorkflowExecutionStatus, ExecutionStatus] = {
     WorkflowExecutionStatus.RUNNING: "running",
@@ -66,6 +65,7 @@ async def list_executions(
     workflow_id: str | None = None,
     status: ExecutionStatus | None = None,
     detail: AwaitedDetail | None = None,
+    schedule_id: str | None = None,
 ) -> ExecutionPage:
     """Return a page of executions.
 
@@ -76,13 +76,14 @@ async def list_executions(
         workflow_id: only executions of this workflow; an id by its pattern, so that it cannot end the quotation.
         status: only executions in this status.
         detail: only executions that wait for this.
+        schedule_id: only executions that this schedule started; an id by its pattern.
 
     Raises:
         RequestError: the cursor was not given by this list.
         TemporalUnavailable: no answer.
     """
-    query = _query(workflow_id, status, detail)
-    token = _decode_cursor(query, cursor)
+    query = _query(workflow_id, status, detail, schedule_id)
+    token = page_token(query, cursor)
     try:
         async with services.calls.bounded():
             pages = services.temporal.list_workflows(query, page_size=limit, next_page_token=token)
@@ -100,11 +101,13 @@ async def list_executions(
         ) from error
     return ExecutionPage(
         items=[_summary(services, found) for found in items],
-        next_cursor=_encode_cursor(query, following) if following else None,
+        next_cursor=page_cursor(query, following) if following else None,
     )
 
 
-def _query(workflow_id: str | None, status: ExecutionStatus | None, detail: AwaitedDetail | None) -> str:
+def _query(
+    workflow_id: str | None, status: ExecutionStatus | None, detail: AwaitedDetail | None, schedule_id: str | None
+) -> str:
     # A continued run is part of the same execution; its last run stands for it.
     terms = [f"WorkflowType = '{WORKFLOW_TYPE}'", "ExecutionStatus != 'ContinuedAsNew'"]
     if workflow_id is not None:
@@ -113,31 +116,9 @@ def _query(workflow_id: str | None, status: ExecutionStatus | None, detail: Awai
         terms.append(_WHERE[status])
     if detail is not None:
         terms.append(f"ExecutionStatus = 'Running' AND {DETAIL.name} = '{detail}'")
+    if schedule_id is not None:
+        terms.append(f"{SCHEDULED_BY} = '{schedule_id}'")
     return " AND ".join(terms)
-
-
-def _check_of(query: str, token: bytes) -> bytes:
-    return hashlib.sha256(query.encode() + b"\n" + token).digest()[:_CHECK_BYTES]
-
-
-def _encode_cursor(query: str, token: bytes) -> str:
-    return base64.urlsafe_b64encode(_check_of(query, token) + token).decode().rstrip("=")
-
-
-def _decode_cursor(query: str, cursor: str | None) -> bytes | None:
-    """Return Temporal's page token; it is checked here because the server answers a broken one with retries."""
-    if cursor is None:
-        return None
-    try:
-        data = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        data = b""
-    check, token = data[:_CHECK_BYTES], data[_CHECK_BYTES:]
-    if not token or check != _check_of(query, token):
-        message = "the cursor was not given by this list with these filters"
-        hint = "pass next_cursor of the previous page unchanged, or leave it out to start again"
-        raise RequestError(message, hint=hint, issues=[Issue("invalid-cursor", message, "/cursor", hint=hint)])
-    return token
 
 
 def _summary(services: Services, found: WorkflowExecution) -> ExecutionSummary:
@@ -159,8 +140,13 @@ def _summary(services: Services, found: WorkflowExecution) -> ExecutionSummary:
         status=status,
         detail=None if closed else attributes.get(DETAIL) or None,
         error_type=error_type,
-        tags=dict(tag.partition("=")[::2] for tag in attributes.get(TAGS) or ()),
+        tags=tags_of(attributes),
         started_at=text_of(found.start_time),
         closed_at=text_of(found.close_time),
         links=links_of(services.settings, found.id, found.run_id, workflow_id, version, closed=closed),
     )
+
+
+def tags_of(attributes: TypedSearchAttributes) -> dict[str, str]:
+    """Return the tags among search attributes."""
+    return dict(tag.partition("=")[::2] for tag in attributes.get(TAGS) or ())

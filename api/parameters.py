@@ -21,6 +21,10 @@ VersionPath = Annotated[int, Path(ge=1, le=MOST_VERSIONS)]
 WorkflowIdQuery = Annotated[
     str | None, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="only executions of this workflow")
 ]
+ScheduleIdQuery = Annotated[
+    str | None, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="only executions that this schedule started")
+]
+ScheduleId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", examples=["nightly-report"])]
 AgentType = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", examples=["sales"])]
 StepPath = Annotated[
     str,

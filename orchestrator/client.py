@@ -18,7 +18,7 @@ from temporalio.client import (
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.execution.concurrency import AcquireSlot, GateStart, SlotAnswer, gate_id
 from orchestrator.execution.errors import TemporalUnavailable
@@ -125,6 +125,24 @@ async def start_execution(
         static_summary=definition.get("name") or start.workflow_id,
         rpc_timeout=rpc_timeout,
     )
+
+
+def deleted_note(workflow_id: str) -> str:
+    """Return what a schedule says that is paused because its definition is gone."""
+    return f"workflow '{workflow_id}' was deleted"
+
+
+async def pause_schedule(client: Client, schedule_id: str, note: str) -> None:
+    """Pause a schedule; one that is gone meanwhile is no failure.
+
+    Raises:
+        temporalio.service.RPCError: Temporal does not answer.
+    """
+    try:
+        await client.get_schedule_handle(schedule_id).pause(note=note)
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
 
 
 class ConcurrencyGates:

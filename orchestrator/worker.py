@@ -126,7 +126,7 @@ async def step_activities(
         yield [
             *ControlActivities(client).all(),
             *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
-            *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix)).all(),
+            *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix), client).all(),
             *requests.all(),
             *ModelActivities(factory, calls, turns, tokens).all(),
             *ToolActivities(tools, factory).all(),

@@ -10,7 +10,7 @@ from api.dependencies import ServicesDep
 from api.execution_control import ExecutionControl
 from api.execution_lists import list_executions
 from api.json_body import StrictJsonRoute
-from api.parameters import Cursor, ExecutionId, ExistingWorkflowId, Limit, WorkflowIdQuery
+from api.parameters import Cursor, ExecutionId, ExistingWorkflowId, Limit, ScheduleIdQuery, WorkflowIdQuery
 from api.schemas.executions import (
     AwaitedDetail,
     ExecuteRequest,
@@ -70,10 +70,17 @@ async def get_executions(
         AwaitedDetail | None,
         Query(description="what they wait for: with `status=awaiting`, `operator` lists the parked ones"),
     ] = None,
+    schedule_id: ScheduleIdQuery = None,
 ) -> ExecutionPage:
     """Return executions from Temporal's visibility, newest first; a start shows up there within about a second."""
     return await list_executions(
-        services, limit=limit, cursor=cursor, workflow_id=workflow_id, status=status, detail=detail
+        services,
+        limit=limit,
+        cursor=cursor,
+        workflow_id=workflow_id,
+        status=status,
+        detail=detail,
+        schedule_id=schedule_id,
     )
 
 

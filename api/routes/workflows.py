@@ -19,6 +19,7 @@ from api.parameters import (
     VersionQuery,
     etag,
 )
+from api.schedules import ScheduleService
 from api.schemas.problems import WITH_BODY, problems
 from api.schemas.workflows import (
     LEAD_PROCESSING,
@@ -145,8 +146,12 @@ async def put_workflow(
     responses=problems(404, 412, 422, 503),
 )
 async def delete_workflow(services: ServicesDep, workflow_id: ExistingWorkflowId, expected: ExpectedVersion) -> None:
-    """Take the workflow out of lists and refuse new starts (410); executions run on, versions stay readable."""
+    """Take the workflow out of lists and refuse new starts (410).
+
+    Executions run on, schedules pause, versions stay readable.
+    """
     await services.definitions.delete(workflow_id, if_version=expected)
+    await ScheduleService(services).pause_all_of(workflow_id)
 
 
 @router.get(

@@ -37,6 +37,8 @@ class Lineage(BaseModel):
     retry_of: str | None = None
     rerun_of: str | None = None
     attempt: int = 1
+    schedule_id: str | None = None
+    """The schedule that started it."""
 
 
 class BudgetShare(BaseModel):
@@ -145,6 +147,8 @@ class LoadDefinitionInput(BaseModel):
     workflow_id: str
     version: int | None = None
     input: Any = None
+    schedule_id: str | None = None
+    """The schedule that asks; it is paused where the definition was deleted."""
 
 
 class LoadDefinitionResult(BaseModel):

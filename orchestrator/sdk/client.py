@@ -114,6 +114,39 @@ class OrchestratorClient:
         """Ask the execution to end gracefully."""
         return self._act(execution_id, "cancel", reason)
 
+    def schedules(self, workflow_id: str | None = None, *, cursor: str | None = None) -> dict[str, Any]:
+        """A page of schedules."""
+        params = {key: value for key, value in {"workflow_id": workflow_id, "cursor": cursor}.items() if value}
+        return self._request("GET", "/schedules/", params=params)
+
+    def create_schedule(self, schedule: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a schedule: `schedule_id`, `workflow_id`, `cron` and so on, as the API takes it."""
+        return self._request("POST", "/schedules/", json=schedule)
+
+    def schedule(self, schedule_id: str) -> dict[str, Any]:
+        """The schedule's document: times, next and latest runs."""
+        return self._request("GET", f"/schedules/{_segment(schedule_id)}")
+
+    def put_schedule(self, schedule_id: str, schedule: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace all of a schedule."""
+        return self._request("PUT", f"/schedules/{_segment(schedule_id)}", json=schedule)
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        """Start nothing any more."""
+        self._request("DELETE", f"/schedules/{_segment(schedule_id)}")
+
+    def pause_schedule(self, schedule_id: str, reason: str = "") -> dict[str, Any]:
+        """Start nothing until it is resumed."""
+        return self._request("POST", f"/schedules/{_segment(schedule_id)}/pause", json={"reason": reason})
+
+    def resume_schedule(self, schedule_id: str, reason: str = "") -> dict[str, Any]:
+        """Start executions again."""
+        return self._request("POST", f"/schedules/{_segment(schedule_id)}/resume", json={"reason": reason})
+
+    def trigger_schedule(self, schedule_id: str, overlap: str | None = None) -> dict[str, Any]:
+        """Start a run now."""
+        return self._request("POST", f"/schedules/{_segment(schedule_id)}/trigger", json={"overlap": overlap})
+
     def _act(self, execution_id: str, action: str, reason: str | None) -> dict[str, Any]:
         body = {"reason": reason} if reason else {}
         return self._request("POST", f"/executions/{_segment(execution_id)}/{action}", json=body)

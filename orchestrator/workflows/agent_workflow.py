@@ -321,7 +321,12 @@ class AgentWorkflow:
         try:
             loaded: LoadDefinitionResult = await workflow.execute_activity(
                 "load_definition",
-                LoadDefinitionInput(workflow_id=start.workflow_id, version=start.version, input=start.input),
+                LoadDefinitionInput(
+                    workflow_id=start.workflow_id,
+                    version=start.version,
+                    input=start.input,
+                    schedule_id=start.lineage.schedule_id,
+                ),
                 result_type=LoadDefinitionResult,
                 start_to_close_timeout=timedelta(seconds=10),
                 schedule_to_close_timeout=timedelta(hours=24),

@@ -39,6 +39,7 @@ class Call:
 
 
 TOOL = {"description": "A tool.", "http": {"url": "https://example.com/"}}
+YEARLY = {"workflow_id": "outage", "cron": ["@yearly"]}
 REDIS, TEMPORAL = frozenset({"redis"}), frozenset({"temporal"})
 CALLS = {
     "create_workflow": Call("POST", "/workflows/", REDIS, True),
@@ -75,6 +76,14 @@ CALLS = {
     "delete_collection": Call("DELETE", "/collections/outage", TEMPORAL, absent=True),
     "get_session": Call("GET", "/sessions/outage", REDIS, absent=True),
     "delete_session": Call("DELETE", "/sessions/outage", REDIS, absent=True),
+    "list_schedules": Call("GET", "/schedules/", TEMPORAL),
+    "create_schedule": Call("POST", "/schedules/", REDIS | TEMPORAL, {**YEARLY, "schedule_id": "outage"}),
+    "get_schedule": Call("GET", "/schedules/outage-read", TEMPORAL),
+    "put_schedule": Call("PUT", "/schedules/outage-read", REDIS | TEMPORAL, YEARLY),
+    "delete_schedule": Call("DELETE", "/schedules/outage-spare", TEMPORAL, absent=True),
+    "pause_schedule": Call("POST", "/schedules/outage-read/pause", TEMPORAL, {}),
+    "resume_schedule": Call("POST", "/schedules/outage-read/resume", REDIS | TEMPORAL, {}),
+    "trigger_schedule": Call("POST", "/schedules/outage-read/trigger", REDIS | TEMPORAL, {}),
     "list_agents": Call("GET", "/agents/", REDIS),
     "create_agent": Call("POST", "/agents/", REDIS, {"agent_type": "outage"}),
     "get_agent": Call("GET", "/agents/sales", REDIS),
@@ -129,6 +138,9 @@ def ids(rest: Rest, model: FakeModelServer) -> Iterator[Ids]:
     wait_for(lambda: len(model.calls("qualify_lead")) == 2)
     for name in ("outage-read", "outage-spare"):
         rest.http.put(f"/tools/{name}", json=TOOL)
+    rest.http.put("/workflows/outage", json=lead_workflow())
+    for name in ("outage-read", "outage-spare"):
+        rest.http.post("/schedules/", json={**YEARLY, "schedule_id": name})
     rest.http.put("/agents/outage-spare", json={"agent_type": "outage-spare"})
     yield Ids(workflow_id, spare_id, *started)
     gate.open()
