@@ -150,6 +150,12 @@ class LoadDefinitionInput(BaseModel):
     schedule_id: str | None = None
     """The schedule that asks; it is paused where the definition was deleted."""
 
+    @classmethod
+    def of(cls, start: StartExecution) -> LoadDefinitionInput:
+        """Return what an execution that was started by reference asks for."""
+        schedule_id = start.lineage.schedule_id
+        return cls(workflow_id=start.workflow_id, version=start.version, input=start.input, schedule_id=schedule_id)
+
 
 class LoadDefinitionResult(BaseModel):
     """The pinned definition."""

@@ -321,12 +321,7 @@ class AgentWorkflow:
         try:
             loaded: LoadDefinitionResult = await workflow.execute_activity(
                 "load_definition",
-                LoadDefinitionInput(
-                    workflow_id=start.workflow_id,
-                    version=start.version,
-                    input=start.input,
-                    schedule_id=start.lineage.schedule_id,
-                ),
+                LoadDefinitionInput.of(start),
                 result_type=LoadDefinitionResult,
                 start_to_close_timeout=timedelta(seconds=10),
                 schedule_to_close_timeout=timedelta(hours=24),

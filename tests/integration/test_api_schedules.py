@@ -245,7 +245,7 @@ async def test_schedules_are_listed_by_pages(api: httpx2.AsyncClient, name: str)
     found: list[str] = []
     cursor: str | None = None
     while cursor is not None or not found:
-        params = {"workflow_id": name, "limit": 2, **({"cursor": cursor} if cursor else {})}
+        params: dict[str, str | int] = {"workflow_id": name, "limit": 2, **({"cursor": cursor} if cursor else {})}
         page = (await api.get("/schedules/", params=params)).json()
         found += [item["schedule_id"] for item in page["items"]]
         cursor = page["next_cursor"]
