@@ -14,7 +14,7 @@ from activities.failures import application_error
 from activities.step_activity import step_activity
 from orchestrator.client import deleted_note, pause_schedule
 from orchestrator.definition.schemas import value_issues
-from orchestrator.execution.errors import InvalidInput, OrchestratorError, StepFailure, WorkflowDeleted
+from orchestrator.execution.errors import InvalidInput, OrchestratorError, WorkflowDeleted
 from orchestrator.execution.messages import (
     LoadDefinitionInput,
     LoadDefinitionResult,
@@ -22,9 +22,8 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
+from orchestrator.execution.value_checks import SHOWN_ISSUES, check_value
 from orchestrator.stores.definitions import DefinitionStore, StoredDefinition
-
-SHOWN_ISSUES = 20
 
 
 class DefinitionActivities:
@@ -68,20 +67,6 @@ class DefinitionActivities:
             StepFailure: it does not satisfy the schema; `details.errors` lists why.
         """
         return await asyncio.to_thread(check_value, request)
-
-
-def check_value(request: ValidateJsonInput) -> StepResult:
-    """Check a value against a JSON Schema.
-
-    Raises:
-        StepFailure: it does not satisfy the schema; `details.errors` lists why.
-    """
-    issues = value_issues(request.json_schema, request.value)
-    if issues:
-        message = f"{request.what} does not satisfy its schema: {issues[0].pointer or '/'}: {issues[0].message}"
-        errors = [issue.to_dict() for issue in issues[:SHOWN_ISSUES]]
-        raise StepFailure(message, code=request.error_type, details={"errors": errors})
-    return StepResult(output=True)
 
 
 async def _check_start(stored: StoredDefinition, value: Any) -> None:

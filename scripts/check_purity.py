@@ -1,4 +1,4 @@
-"""Keeps clocks, randomness and unordered iteration out of the packages that Temporal replays.
+"""Keeps clocks, randomness and unordered iteration out of the packages that Temporal replays, and the simulator.
 
 A finding that is harmless is marked on its line: `# pure: <reason>`; a mark without a reason, or on a line without a
 finding, is itself a finding.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PACKAGES: Final = ("expressions", "definition", "execution", "workflows")
+PACKAGES: Final = ("expressions", "definition", "execution", "simulation", "workflows")
 
 _MARK: Final = re.compile(r"#\s*pure:\s*(.*)")
 

@@ -91,6 +91,7 @@ class Beginnings:
         record.state = "running"
         record.started_at = record.started_at or iso(self._engine.now)
         record.error = None
+        self._engine.observed(place.run, step.step_id)
         fields: dict[str, Any] = {}
         secrets: list[SecretSlot] = []
         for name, field in step.inputs.items():

@@ -55,6 +55,10 @@ class ScopeListener(Protocol):
         """Go on after a scope whose steps are all terminal."""
 
 
+Observer = Callable[[ScopeRun, str], None]
+"""Told of a step, by its scope and id, when it has begun and when its state is final."""
+
+
 class Engine:
     """The shared core.
 
@@ -85,6 +89,7 @@ class Engine:
         self.ready = ReadyQueue(state.ready)
         self.data = LiveData(state, patched)
         self.listener: ScopeListener
+        self.observer: Observer | None = None
         retained = frozenset(state.retained)
         for scope in state.scopes.values():
             if scope.scope_id not in retained:
@@ -277,7 +282,13 @@ class Engine:
         record.state = state
         record.finished_at = iso(self.now)
         record.awaits = record.agent = None
+        self.observed(run, step_id)
         return run.joins.ended(step_id, state)
+
+    def observed(self, run: ScopeRun, step_id: str) -> None:
+        """Tell who looks on, if anybody does: closed scopes do not stay to be looked at."""
+        if self.observer is not None:
+            self.observer(run, step_id)
 
     def cancel_step(self, place: Place) -> None:
         """Ask a step to end; it is cancelled at once unless something of it is in flight."""

@@ -26,7 +26,7 @@ from orchestrator.execution.children import Children
 from orchestrator.execution.clock import iso, parse_iso
 from orchestrator.execution.commands import AwaitChild, Command, StartTimer
 from orchestrator.execution.ending import CLEANUP_TIMER, DEADLINE_TIMER, Ending
-from orchestrator.execution.engine import Engine, Place, ScopeRun
+from orchestrator.execution.engine import Engine, Observer, Place, ScopeRun
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.evaluation import expression_failure, failure_of
 from orchestrator.execution.live_data import json_bytes, scope_bytes
@@ -101,6 +101,10 @@ class Machine:
     @draining.setter
     def draining(self, draining: bool) -> None:
         self._advancing.draining = draining
+
+    def observe(self, observer: Observer) -> None:
+        """Have somebody told of every step that begins or ends; they must change nothing."""
+        self._engine.observer = observer
 
     @property
     def closed(self) -> bool:

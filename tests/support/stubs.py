@@ -11,7 +11,6 @@ from temporalio import activity
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
-from activities.definitions import check_value
 from activities.step_activity import step_activity
 from orchestrator.execution.errors import CircuitOpen, StepFailure
 from orchestrator.execution.messages import (
@@ -27,6 +26,7 @@ from orchestrator.execution.messages_vectors import (
     VectorUpsertInput,
     VectorUpsertResult,
 )
+from orchestrator.execution.value_checks import check_value
 
 
 class Stubs:
