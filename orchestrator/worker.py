@@ -22,6 +22,7 @@ from activities.control import ControlActivities
 from activities.definitions import DefinitionActivities
 from activities.http import HttpActivities
 from activities.models import ModelActivities
+from activities.sessions import SessionActivities
 from activities.tools import ToolActivities
 from activities.vectors import VectorActivities
 from orchestrator.agents import AgentFactory, agent_factory
@@ -30,6 +31,7 @@ from orchestrator.agents.model_calls import ModelCalls, rate_limits
 from orchestrator.agents.prices import cost_usd
 from orchestrator.agents.providers import ModelProviders
 from orchestrator.agents.semantic_memory import SemanticMemory
+from orchestrator.agents.session_summaries import SessionSummaries
 from orchestrator.agents.tools.opening import load_tools, open_tools
 from orchestrator.agents.turn_costs import TurnCosts
 from orchestrator.agents.turns import AgentTurns
@@ -116,19 +118,18 @@ async def step_activities(
         driver = claim_driver(client.data_converter)
         calls = ModelCalls(providers, factory.breakers, rate_limits(settings, redis))
         tokens = TokenStreams(redis, settings.redis_key_prefix) if settings.stream_tokens else None
+        sessions, costs = SessionStore(redis, settings.redis_key_prefix), TurnCosts(price)
         turns = AgentTurns(
-            tools.toolbox,
-            Transcripts(driver.claims if driver else None),
-            SessionStore(redis, settings.redis_key_prefix),
-            TurnCosts(price),
-            settings.default_model,
+            tools.toolbox, Transcripts(driver.claims if driver else None), sessions, costs, settings.default_model
         )
+        summaries = SessionSummaries(sessions, costs, settings.default_model)
         yield [
             *ControlActivities(client).all(),
             *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
             *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix), client).all(),
             *requests.all(),
             *ModelActivities(factory, calls, turns, tokens).all(),
+            *SessionActivities(factory, calls, summaries).all(),
             *ToolActivities(tools, factory).all(),
             *VectorActivities(vectors, embedder, price).all(),
         ]

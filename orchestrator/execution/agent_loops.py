@@ -7,6 +7,7 @@ what was in flight. Between turns the loop stands still for pauses, budgets, app
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -15,13 +16,14 @@ from orchestrator.definition.limits import TURNS
 from orchestrator.definition.models import AgentTask
 from orchestrator.execution import events as ev
 from orchestrator.execution.agent_budgets import AgentBudgets, with_outcomes
-from orchestrator.execution.agent_requests import model_turn, tool_request
+from orchestrator.execution.agent_requests import model_turn, summary_request, tool_request
 from orchestrator.execution.children import Children
 from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.errors_agents import BudgetExhausted, MaxTurnsExceeded
 from orchestrator.execution.errors_tools import InvalidToolArguments
 from orchestrator.execution.messages import ErrorInfo
-from orchestrator.execution.messages_agents import InvokeModelResult, ToolOutcome
+from orchestrator.execution.messages_agents import InvokeModelResult, SummariseSessionResult, ToolOutcome
+from orchestrator.execution.messages_ledger import LedgerCall
 from orchestrator.execution.state import AgentLoop, ToolCall
 from orchestrator.execution.steps import StepEnds
 
@@ -29,6 +31,8 @@ CLAIMED_BYTES = 128 * 1024
 """What is larger is kept outside the history and counts no more than this."""
 FALLBACK_ERRORS = re.compile(r"^(model-.*|timeout|circuit-open|rate-limited|invalid-output|outcome-unknown)$")
 """Failures of a model that another model may not have."""
+SESSIONS_SUMMARISED = "sessions-summarised"
+"""Before this rule a session that had grown too large was never summarised."""
 _UNREPORTED = ("timeout", "cancelled", "outcome-unknown")
 _TOOL_PATH = re.compile(r"^(?P<path>.+):t(?P<turn>\d+)\.(?P<number>\d+)$")
 
@@ -72,12 +76,17 @@ class AgentLoops:
             self._engine.state.unaffordable.append((place.run.scope_id, place.step.step_id))
         elif verdict == "exhausted":
             self._exhausted(place, loop)
+        elif loop.due == "summary":
+            self._summarise(place, loop)
         elif loop.due == "model":
             self._ask_model(place, loop)
         else:
             self._call_tools(place, loop)
 
     def _exhausted(self, place: Place, loop: AgentLoop) -> None:
+        if loop.answered:
+            self._end_with(place, loop, 0, loop.answer)
+            return
         names, park = self._budgets.exhausted(loop)
         leaf = BudgetExhausted(
             f"step '{place.path}': the budget is used up: {', '.join(names)}",
@@ -134,6 +143,8 @@ class AgentLoops:
         call = _call_of(loop, event.activity_id)
         if call is not None:
             self._tool_ended(place, loop, call, ToolOutcome(**_names(call), output=result.output))
+        elif isinstance(result, SummariseSessionResult):
+            self._summarised(place, loop, event.activity_id, result.spent)
         elif isinstance(result, InvokeModelResult):
             self._answered(place, loop, event.activity_id, result)
         else:
@@ -157,8 +168,25 @@ class AgentLoops:
             self._refused(place, loop, result)
         elif result.tool_calls:
             self._asked_for_tools(place, loop, result)
+        elif result.summarise and not record.cancelling and self._engine.patched(SESSIONS_SUMMARISED):
+            loop.answered, loop.answer, loop.due = True, result.output, "summary"
+            self._engine.queue(place.run, place.step.step_id)
         else:
             self._end_with(place, loop, 0, result.output)
+
+    def _summarise(self, place: Place, loop: AgentLoop) -> None:
+        """Have the session summarised before the step completes: whatever comes of it, the answer stands."""
+        command = summary_request(self._engine.state, place, loop)
+        loop.due = None
+        place.record.activity_id = command.activity_id
+        self._budgets.reserve(place, loop, command.activity_id)
+        self._take_off(place, command.activity_id)
+        self._engine.commands.append(command)
+
+    def _summarised(self, place: Place, loop: AgentLoop, activity_id: str, spent: Sequence[LedgerCall]) -> None:
+        self._budgets.settle(place, loop, activity_id, spent, unreported=False)
+        self.affordable()
+        self._end_with(place, loop, 0, loop.answer)
 
     def _learn(self, loop: AgentLoop, result: InvokeModelResult) -> None:
         loop.agent_version = result.agent_version
@@ -219,6 +247,9 @@ class AgentLoops:
             self._tool_ended(place, loop, call, ToolOutcome(**_names(call), error=error), cancelled=event.cancelled)
             return
         spent = event.report.spent if event.report is not None else []
+        if loop.answered:
+            self._summarised(place, loop, event.activity_id, spent)
+            return
         self._budgets.settle(place, loop, event.activity_id, spent, unreported=error.type in _UNREPORTED)
         self.affordable()
         if event.report is not None:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from typing import cast
 
-from orchestrator.definition.compiled import TimeoutRule
+from orchestrator.definition.compiled import RetryRule, TimeoutRule
 from orchestrator.definition.models import AgentTask
 from orchestrator.execution.agent_budgets import reserved_for
 from orchestrator.execution.calls import step_call
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.engine import Place
-from orchestrator.execution.messages_agents import CallToolInput, CallToolResult, InvokeModelInput, InvokeModelResult
+from orchestrator.execution.messages_agents import (
+    CallToolInput,
+    CallToolResult,
+    InvokeModelInput,
+    InvokeModelResult,
+    SummariseSessionInput,
+    SummariseSessionResult,
+)
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.state import AgentLoop, ExecutionState, ToolCall
 
 TOOL_START_TO_CLOSE_SECONDS = 60.0
 TOOL_SCHEDULE_TO_CLOSE_SECONDS = 3_600.0
+SUMMARY_SECONDS = 60.0
+SUMMARY_RETRY = RetryRule(2, 1.0, 2.0, 10.0, ())
+"""The step waits for the summary of its session, and the next task asks for it again: not worth a long wait."""
 
 
 def model_turn(state: ExecutionState, place: Place, loop: AgentLoop, *, own_retry: bool) -> ScheduleActivity:
@@ -94,6 +104,33 @@ def tool_request(state: ExecutionState, place: Place, loop: AgentLoop, call: Too
             own.heartbeat,
         ),
         summary=f"{place.step.model.label}: {request.tool}",
+        task_queue=place.step.task_queue,
+        priority=place.step.model.priority,
+    )
+
+
+def summary_request(state: ExecutionState, place: Place, loop: AgentLoop) -> ScheduleActivity:
+    """Return the command that has a step's session summarised."""
+    model, suffix = cast(AgentTask, place.step.model), "/summary"
+    call = step_call(state, place, suffix)
+    argument = SummariseSessionInput(
+        call=call.model_copy(update={"max_attempts": SUMMARY_RETRY.max_attempts, "non_retryable_errors": []}),
+        agent_type=model.agent_type,
+        agent_version=loop.agent_version,
+        session_id=loop.session_id or "",
+        turn=loop.turn + 1,
+        model=model.model,
+        model_index=loop.model_index,
+        reserved=reserved_for(loop, (state.budget, loop.budget)),
+    )
+    return ScheduleActivity(
+        activity_id=_identifier(place, suffix),
+        activity="summarise_session",
+        arguments=(argument,),
+        result_type=SummariseSessionResult,
+        retry=SUMMARY_RETRY,
+        timeouts=TimeoutRule(SUMMARY_SECONDS, 2 * SUMMARY_SECONDS, None, place.step.timeouts.heartbeat),
+        summary=f"{place.step.model.label}: summarise the session",
         task_queue=place.step.task_queue,
         priority=place.step.model.priority,
     )

@@ -88,6 +88,7 @@ class Engine:
         """Activities and awaited children, by id: (scope id, step id)."""
         self.ready = ReadyQueue(state.ready)
         self.data = LiveData(state, patched)
+        self.patched = patched
         self.listener: ScopeListener
         self.observer: Observer | None = None
         retained = frozenset(state.retained)

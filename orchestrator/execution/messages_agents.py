@@ -106,6 +106,27 @@ class InvokeModelResult(StepResult):
     """The session has grown over the size at which it is summarised."""
 
 
+class SummariseSessionInput(BaseModel):
+    """A session to be summarised after a task's answer was added to it."""
+
+    call: StepCall
+    agent_type: str
+    agent_version: int | None = None
+    session_id: str
+    turn: int = 0
+    """Number of the model call in its step, for the ledger."""
+    model: str | None = None
+    model_index: int = 0
+    reserved: Reservation | None = None
+
+
+class SummariseSessionResult(StepResult):
+    """`summarised` is false where there was nothing to do any more, or where the budget leaves no room."""
+
+    summarised: bool = False
+    spent: list[LedgerCall] = Field(default_factory=list)
+
+
 class AgentReport(BaseModel):
     """What a failed model activity tells beside its error."""
 

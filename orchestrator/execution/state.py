@@ -38,7 +38,7 @@ class AgentLoop:
 
     parameters: Any = None
     session_id: str | None = None
-    due: Literal["model", "tools"] | None = "model"
+    due: Literal["model", "tools", "summary"] | None = "model"
     """What is to be scheduled next; None while it is in flight or waits for people."""
     turn: int = 0
     """Number of the model call that is due or in flight, from 0: fallbacks and repairs count."""
@@ -62,6 +62,9 @@ class AgentLoop:
     """Attempts of the present turn that ended before its budget was reserved anew."""
     ask: Reservation | None = None
     """What the next model call reserves; None: nobody knows yet."""
+    answered: bool = False
+    """The step completes with `answer` once its session is summarised, or cannot be."""
+    answer: Any = None
     failure: ErrorInfo | None = None
     """The step fails with this once its tool calls in flight have ended."""
     budget: Budget | None = None

@@ -28,7 +28,14 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
-from orchestrator.execution.messages_agents import CallToolInput, CallToolResult, InvokeModelInput, InvokeModelResult
+from orchestrator.execution.messages_agents import (
+    CallToolInput,
+    CallToolResult,
+    InvokeModelInput,
+    InvokeModelResult,
+    SummariseSessionInput,
+    SummariseSessionResult,
+)
 from orchestrator.execution.messages_vectors import (
     VectorSearchInput,
     VectorSearchResult,
@@ -120,6 +127,7 @@ class CaseStubs:
             self.invoke_model,
             self.http_request,
             self.call_tool,
+            self.summarise_session,
             self.vector_search,
             self.vector_upsert,
             self.validate_json,
@@ -152,6 +160,12 @@ class CaseStubs:
         """Play a tool."""
         stubs, request = self._of(request)
         return await stubs.play_tool(request)
+
+    @step_activity("summarise_session")
+    async def summarise_session(self, request: SummariseSessionInput) -> SummariseSessionResult:
+        """Play the summary of a session."""
+        stubs, request = self._of(request)
+        return await stubs.play_summary(request)
 
     @step_activity("vector_search")
     async def vector_search(self, request: VectorSearchInput) -> VectorSearchResult:

@@ -19,7 +19,14 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
-from orchestrator.execution.messages_agents import CallToolInput, CallToolResult, InvokeModelInput, InvokeModelResult
+from orchestrator.execution.messages_agents import (
+    CallToolInput,
+    CallToolResult,
+    InvokeModelInput,
+    InvokeModelResult,
+    SummariseSessionInput,
+    SummariseSessionResult,
+)
 from orchestrator.execution.messages_vectors import (
     VectorSearchInput,
     VectorSearchResult,
@@ -53,6 +60,7 @@ class Stubs:
             self.invoke_model,
             self.http_request,
             self.call_tool,
+            self.summarise_session,
             self.vector_search,
             self.vector_upsert,
             self.validate_json,
@@ -72,6 +80,11 @@ class Stubs:
     async def call_tool(self, request: CallToolInput) -> CallToolResult:
         """Play a tool, as an activity."""
         return await self.play_tool(request)
+
+    @step_activity("summarise_session")
+    async def summarise_session(self, request: SummariseSessionInput) -> SummariseSessionResult:
+        """Play the summary of a session, as an activity."""
+        return await self.play_summary(request)
 
     @step_activity("vector_search")
     async def vector_search(self, request: VectorSearchInput) -> VectorSearchResult:
@@ -98,6 +111,11 @@ class Stubs:
         """Play a tool; an agent's calls have scripts of their own, `<step path>:<tool>`."""
         path = f"{request.call.path}:{request.tool}" if request.agent_type is not None else request.call.path
         return CallToolResult(output=await self._play(path, request, {"arguments": request.arguments}))
+
+    async def play_summary(self, request: SummariseSessionInput) -> SummariseSessionResult:
+        """Play the summary of a session; its scripts are `<step path>:summary`, whose `result` is what it spent."""
+        spent = await self._play(f"{request.call.path}:summary", request, [])
+        return SummariseSessionResult(summarised=True, spent=spent)
 
     async def play_http(self, request: HttpRequestInput) -> HttpRequestResult:
         """Play a far end."""
