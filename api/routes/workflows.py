@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
@@ -24,6 +25,7 @@ from api.schemas.problems import WITH_BODY, problems
 from api.schemas.workflows import (
     LEAD_PROCESSING,
     ValidationReport,
+    WorkflowDiff,
     WorkflowDocument,
     WorkflowPage,
     WorkflowSummary,
@@ -33,6 +35,7 @@ from api.schemas.workflows import (
 )
 from api.validation import checked, require_valid, shown
 from orchestrator.definition import Validation
+from orchestrator.definition.changes import changes
 from orchestrator.execution.errors import WorkflowNotFound
 from orchestrator.stores.definitions import StoredDefinition
 
@@ -186,6 +189,28 @@ async def restore_workflow_version(
     require_valid(found)
     stored, _ = await services.definitions.put(workflow_id, earlier.definition, earlier.sha256, if_version=expected)
     return _written(stored, found, response)
+
+
+@router.get(
+    "/{workflow_id}/versions/{version}/diff/{other}",
+    operation_id="diff_workflow_versions",
+    summary="Compare two versions of a workflow",
+    responses=problems(404, 422, 503),
+)
+async def diff_workflow_versions(
+    services: ServicesDep, workflow_id: ExistingWorkflowId, version: VersionPath, other: VersionPath
+) -> WorkflowDiff:
+    """Return what makes version `other` of `version`, as a JSON Patch and in words; steps go by their `step_id`."""
+    before = await services.definitions.get(workflow_id, version)
+    after = await services.definitions.get(workflow_id, other)
+    found = await asyncio.to_thread(changes, before.definition, after.definition)
+    return WorkflowDiff(
+        workflow_id=workflow_id,
+        from_version=version,
+        to_version=other,
+        patch=found.patch,
+        text="\n".join(found.sentences),
+    )
 
 
 def _written(stored: StoredDefinition, found: Validation, response: Response) -> WorkflowWritten:

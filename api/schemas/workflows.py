@@ -115,3 +115,19 @@ class ValidationReport(BaseModel):
     errors: list[ProblemIssue] = Field(default_factory=list)
     warnings: list[ProblemIssue] = Field(default_factory=list)
     inferred_dependencies: dict[str, list[str]] = Field(default_factory=dict)
+
+
+class WorkflowDiff(BaseModel):
+    """What changed between two versions of a workflow."""
+
+    workflow_id: str
+    from_version: int
+    to_version: int
+    patch: list[dict[str, Any]] = Field(
+        description="JSON Patch (RFC 6902) that makes the second version of the first; empty where they are equal",
+        examples=[[{"op": "replace", "path": "/steps/0/retry/max_attempts", "value": 3}]],
+    )
+    text: str = Field(
+        description="the same for people, a line for each change",
+        examples=["step 'qualify_lead': retry.max_attempts changed from 5 to 3"],
+    )

@@ -72,6 +72,10 @@ class OrchestratorClient:
         """Store a definition; a new version unless the latest has the same content."""
         return self._request("PUT", f"/workflows/{_segment(workflow_id)}", json=definition)
 
+    def workflow_diff(self, workflow_id: str, version: int, other: int) -> dict[str, Any]:
+        """What changed between two versions: `patch` (RFC 6902) and `text`."""
+        return self._request("GET", f"/workflows/{_segment(workflow_id)}/versions/{version}/diff/{other}")
+
     def execute(
         self,
         workflow_id: str,

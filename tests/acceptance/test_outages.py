@@ -50,6 +50,7 @@ CALLS = {
     "delete_workflow": Call("DELETE", "/workflows/{spare_id}", REDIS),
     "list_workflow_versions": Call("GET", "/workflows/{workflow_id}/versions", REDIS),
     "restore_workflow_version": Call("POST", "/workflows/{workflow_id}/versions/1/restore", REDIS),
+    "diff_workflow_versions": Call("GET", "/workflows/{workflow_id}/versions/1/diff/1", REDIS),
     "execute_workflow": Call("POST", "/workflows/{workflow_id}/execute", REDIS | TEMPORAL, {"input_data": {}}),
     "list_executions": Call("GET", "/executions/", TEMPORAL),
     "get_execution": Call("GET", "/executions/{execution_id}", TEMPORAL),

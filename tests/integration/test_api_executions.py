@@ -517,3 +517,17 @@ async def test_large_input_and_output_travel_whole(api: httpx2.AsyncClient, isol
     waiting = await started(api, input_data=large)
     stale = await document(api, waiting)
     assert (stale["stale"], stale["input"]) == (True, large)
+
+
+async def test_an_execution_of_a_deleted_workflow_runs_on_and_stays_readable(
+    api: httpx2.AsyncClient, own_workflow: str, isolated_settings: Settings
+) -> None:
+    async with working(isolated_settings):
+        execution_id = await started(api, own_workflow)
+        await api.post(f"/executions/{execution_id}/pause")
+        assert (await api.delete(f"/workflows/{own_workflow}")).status_code == 204
+        problem_in(await api.post(f"/workflows/{own_workflow}/execute"), 410, "workflow-deleted")
+        await api.post(f"/executions/{execution_id}/resume")
+        found = await until_status(api, execution_id, "completed")
+    assert states(found) == {"first": "completed", "second": "completed"}
+    assert found["name"] == "Two"

@@ -330,3 +330,13 @@ async def test_expressions_can_be_tried(api: httpx2.AsyncClient) -> None:
     assert "input.lead.emial\n" + " " * 15 + "^ column 12" in problem["errors"][0]["text"]
     for body in ({}, {"expression": "1", "template": "2"}, {"expression": 5}, {"expresion": "1"}):
         problem_in(await api.post("/expressions/evaluate", json=body), 422, "invalid-request")
+
+
+async def test_two_versions_are_compared_as_a_patch_and_in_words(api: httpx2.AsyncClient) -> None:
+    await api.post("/workflows/", json=transforming(1))
+    await api.put("/workflows/small", json=transforming(2, tags={"team": "sales"}))
+    found = (await api.get("/workflows/small/versions/1/diff/2")).json()
+    assert {"op": "replace", "path": "/steps/0/value", "value": 2} in found["patch"]
+    assert "step 'only': value changed from 1 to 2" in found["text"].split("\n")
+    assert (await api.get("/workflows/small/versions/2/diff/2")).json()["patch"] == []
+    problem_in(await api.get("/workflows/small/versions/1/diff/3"), 404, "workflow-not-found")
