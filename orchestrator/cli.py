@@ -19,6 +19,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+agents = typer.Typer(no_args_is_help=True, help="List, read and ask agents.")
+app.add_typer(agents, name="agents")
 
 Output = Literal["text", "json"]
 Api = Annotated[
@@ -27,6 +29,7 @@ Api = Annotated[
 ]
 Form = Annotated[Output, typer.Option("--output", help="How the answer is printed.")]
 ExecutionId = Annotated[str, typer.Argument(help="The execution's id, as `run` printed it.")]
+AgentType = Annotated[str, typer.Argument(help="The agent's type, such as `sales`.")]
 Reason = Annotated[str | None, typer.Option("--reason", help="Kept with the action.")]
 
 # Commands import what they need when they run: a worker must not wait for the stack's modules, nor `--help` for any.
@@ -113,6 +116,55 @@ def resume(execution_id: ExecutionId, reason: Reason = None, api: Api = None, ou
 def cancel(execution_id: ExecutionId, reason: Reason = None, api: Api = None, output: Form = "text") -> None:
     """Ask an execution to end gracefully."""
     _act("cancel", execution_id, reason, api, output)
+
+
+@app.command()
+def ledger(execution_id: ExecutionId, api: Api = None, output: Form = "text") -> None:
+    """Show what an execution has spent on models and tools."""
+    from orchestrator.commands.agents import ledger
+
+    raise typer.Exit(ledger(execution_id, api=api, as_json=output == "json"))
+
+
+@agents.command("list")
+def list_agents(api: Api = None, output: Form = "text") -> None:
+    """List the agents in use."""
+    from orchestrator.commands.agents import list_agents
+
+    raise typer.Exit(list_agents(api=api, as_json=output == "json"))
+
+
+@agents.command("get")
+def get_agent(agent_type: AgentType, api: Api = None) -> None:
+    """Print an agent's record (JSON)."""
+    from orchestrator.commands.agents import get_agent
+
+    raise typer.Exit(get_agent(agent_type, api=api))
+
+
+@agents.command("invoke")
+def invoke_agent(
+    agent_type: AgentType,
+    task: Annotated[str, typer.Argument(help="One of its tasks, or what it shall do.")],
+    parameters_file: Annotated[Path | None, typer.Option("--parameters", help="The task's parameters (JSON).")] = None,
+    input_file: Annotated[Path | None, typer.Option("--input", help="The execution's input (JSON).")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress, print the answer.")] = False,
+    api: Api = None,
+    output: Form = "text",
+) -> None:
+    """Ask one agent without a workflow; a durable execution all the same."""
+    from orchestrator.commands.agents import invoke_agent
+
+    code = invoke_agent(
+        agent_type,
+        task,
+        parameters_path=parameters_file,
+        input_path=input_file,
+        api=api,
+        wait=wait,
+        as_json=output == "json",
+    )
+    raise typer.Exit(code)
 
 
 def _act(

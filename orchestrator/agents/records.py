@@ -32,6 +32,9 @@ class TaskRecord(Part):
         min_length=1, max_length=65_536, description="Template over task, parameters, input, dependencies."
     )
     output_schema: dict[str, Any] | None = Field(None, description="JSON Schema 2020-12 that the answer must satisfy.")
+    tools: list[Annotated[str, Field(min_length=1, max_length=128)]] | None = Field(
+        None, max_length=128, description="Those of the agent's tools that this task may use; absent: all of them."
+    )
 
 
 class MemoryRecord(Part):
@@ -120,7 +123,7 @@ def check_record(document: Any, *, agent_type: str | None = None) -> AgentRecord
         record, found = check_part(AgentRecord, raw, "")
         issues += found
         issues += _task_issues(raw.get("tasks"))
-        issues += _policy_issues(record) if record is not None else []
+        issues += [*_policy_issues(record), *_task_tool_issues(record)] if record is not None else []
         if record is not None and not issues:
             return record
     raise _invalid(issues)
@@ -169,6 +172,15 @@ def _policy_issues(record: AgentRecord) -> list[Issue]:
     document = record.model_dump(include={"tools", "mcp_servers"})
     found = unlisted_tools(document, gated, record.agent_type, "/tool_policy/requires_approval")
     return [issue for issue in found if gated[int(issue.pointer.rpartition("/")[2])] != "*"]
+
+
+def _task_tool_issues(record: AgentRecord) -> list[Issue]:
+    document = record.model_dump(include={"tools", "mcp_servers"})
+    return [
+        issue
+        for name, task in record.tasks.items()
+        for issue in unlisted_tools(document, task.tools or [], record.agent_type, pointer_to(["tasks", name, "tools"]))
+    ]
 
 
 def _size_issues(raw: dict[str, Any]) -> list[Issue]:

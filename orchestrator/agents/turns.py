@@ -166,7 +166,9 @@ class AgentTurns:
         record = pinned.record
         models = [request.model or record.model or self._default_model, *record.fallback_models]
         model = models[min(request.model_index, fallbacks)]
-        offer = await self._toolbox.offer(record, names=request.tools)
+        task = record.tasks.get(request.task)
+        names = request.tools if request.tools is not None or task is None else task.tools
+        offer = await self._toolbox.offer(record, names=names)
         history = await self._transcripts.load(request.transcript)
         new = [_outcome_message(outcome) for outcome in request.outcomes]
         if not history:
@@ -174,8 +176,8 @@ class AgentTurns:
         if request.repair is not None:
             new.append({"role": "user", "content": _repair_prompt(request.repair)})
         schema = request.output_schema
-        if schema is None and request.task in record.tasks:
-            schema = record.tasks[request.task].output_schema
+        if schema is None and task is not None:
+            schema = task.output_schema
         policy = record.tool_policy
         known = {
             "agent_version": pinned.version,

@@ -27,15 +27,21 @@ def run(path: Path, input_path: Path | None, *, api: str | None, wait: bool, as_
         if not as_json:
             out.print(f"{escape(workflow_id)} version {stored['version']} runs as [bold]{escape(execution_id)}[/].")
         if wait:
-            return _wait(client, execution_id, as_json=as_json)
+            return wait_for(client, execution_id, as_json=as_json)
+    return show_document(document, as_json=as_json)
+
+
+def show_document(document: dict[str, Any], *, as_json: bool) -> int:
+    """Print what has just started; gives the exit code."""
     if as_json:
         _print_json(document)
     else:
-        out.print(f"See how it goes with: orchestrator status {escape(execution_id)}")
+        out.print(f"See how it goes with: orchestrator status {escape(document['execution_id'])}")
     return OK
 
 
-def _wait(client: OrchestratorClient, execution_id: str, *, as_json: bool) -> int:
+def wait_for(client: OrchestratorClient, execution_id: str, *, as_json: bool) -> int:
+    """Show an execution until its end; gives the exit code."""
     try:
         document = follow(client, execution_id, err if as_json else out)
     except KeyboardInterrupt:

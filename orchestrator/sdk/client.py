@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -150,6 +150,32 @@ class OrchestratorClient:
     def trigger_schedule(self, schedule_id: str, overlap: str | None = None) -> dict[str, Any]:
         """Start a run now."""
         return self._request("POST", f"/schedules/{_segment(schedule_id)}/trigger", json={"overlap": overlap})
+
+    def ledger(self, execution_id: str) -> dict[str, Any]:
+        """What the execution has spent: in total, by step, by model, of children, of each call."""
+        return self._request("GET", f"/executions/{_segment(execution_id)}/ledger")
+
+    def agents(self) -> Iterator[dict[str, Any]]:
+        """The agents in use, in the order of their types."""
+        cursor: str | None = None
+        while True:
+            query = {"limit": "200"} if cursor is None else {"limit": "200", "cursor": cursor}
+            page = self._request("GET", "/agents/", params=query)
+            yield from page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def agent(self, agent_type: str) -> dict[str, Any]:
+        """An agent with its record at the latest version."""
+        return self._request("GET", f"/agents/{_segment(agent_type)}")
+
+    def invoke_agent(self, agent_type: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask one agent; gives the execution's document. The body is that of `POST /agents/{type}/invoke`."""
+        waits = body.get("async_execution") is False
+        waiting = float(body.get("wait_seconds") or DEFAULT_WAIT_SECONDS) if waits else 0.0
+        path = f"/agents/{_segment(agent_type)}/invoke"
+        return self._request("POST", path, json=body, timeout=self._timeout_seconds + waiting)
 
     def _act(self, execution_id: str, action: str, reason: str | None) -> dict[str, Any]:
         body = {"reason": reason} if reason else {}

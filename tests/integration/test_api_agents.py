@@ -21,7 +21,7 @@ EVERY_FIELD: dict[str, Any] = {
     "model": "openai/gpt-5-mini",
     "fallback_models": ["local/small", "openai/gpt-5"],
     "instructions": "Be brief.",
-    "tasks": {"t": {"prompt": "Do {{ parameters.what }}", "output_schema": {"type": "object"}}},
+    "tasks": {"t": {"prompt": "Do {{ parameters.what }}", "output_schema": {"type": "object"}, "tools": ["pay"]}},
     "temperature": 0.2,
     "max_output_tokens": 500,
     "memory": {"window_messages": 10, "collection": "notes"},
@@ -71,6 +71,11 @@ async def test_every_field_of_a_record_is_kept_and_shown(api: httpx2.AsyncClient
         (
             {"tools": ["pay"], "tool_policy": {"requires_approval": ["*", "pya"]}},
             "/tool_policy/requires_approval/1",
+            "tool-not-listed",
+        ),
+        (
+            {"tools": ["pay"], "tasks": {"a/b": {"prompt": "x", "tools": ["pay", "get_time"]}}},
+            "/tasks/a~1b/tools/1",
             "tool-not-listed",
         ),
         ({"memory": {"window": 3}}, "/memory/window", "unknown-field"),

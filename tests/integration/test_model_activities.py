@@ -24,6 +24,7 @@ from activities.models import LONGEST_CALL_SECONDS, ModelActivities, attempt_sec
 from orchestrator.agents import AgentContext, AgentFactory, BaseAgent, ModelProviders
 from orchestrator.agents.model_calls import ModelCalls, rate_limits
 from orchestrator.agents.tools import Toolbox
+from orchestrator.agents.tools.python_tools import PythonTools, tool
 from orchestrator.agents.turn_costs import TurnCosts
 from orchestrator.agents.turns import AgentTurns
 from orchestrator.embedded.ports import free_port
@@ -78,8 +79,10 @@ async def activities(model_settings: Settings) -> AsyncIterator[ModelActivities]
     await factory.aclose()
 
 
-def model_activities(factory: AgentFactory, providers: ModelProviders) -> ModelActivities:
-    turns = AgentTurns(Toolbox(()), Transcripts(None), None, TurnCosts(), "openai/tiny")
+def model_activities(
+    factory: AgentFactory, providers: ModelProviders, toolbox: Toolbox | None = None
+) -> ModelActivities:
+    turns = AgentTurns(toolbox or Toolbox(()), Transcripts(None), None, TurnCosts(), "openai/tiny")
     redis = factory._stores.redis
     return ModelActivities(
         factory, ModelCalls(providers, factory.breakers, rate_limits(factory.settings, redis)), turns
@@ -366,3 +369,27 @@ async def test_a_hanging_call_is_cancelled_with_its_activity(
     await canceller
     found = await activities._factory.health("sales")
     assert (found.calls.calls, found.calls.in_flight, found.breaker.failures) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("task", "chosen", "offered"),
+    [("all", None, ["look", "pay"]), ("some", None, ["look"]), ("none", None, []), ("some", ["pay"], ["pay"])],
+)
+async def test_a_step_and_else_its_task_say_which_of_the_agents_tools_are_offered(
+    model_settings: Settings, model_server: FakeModelServer, task: str, chosen: list[str] | None, offered: list[str]
+) -> None:
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    python = PythonTools()
+    for name in ("look", "pay"):
+        python.register(tool(name=name)(look))
+    tasks = {"all": {"prompt": "x"}, "some": {"prompt": "x", "tools": ["look"]}, "none": {"prompt": "x", "tools": []}}
+    factory, providers = AgentFactory(model_settings), ModelProviders(model_settings)
+    await factory.register({"agent_type": "handy", "tools": ["look", "pay"], "tasks": tasks})
+    await invoke(model_activities(factory, providers, Toolbox([python])), request("handy", task, tools=chosen))
+    (call,) = model_server.calls()
+    assert [item["function"]["name"] for item in call.body.get("tools", [])] == offered
+    await providers.aclose()
+    await factory.aclose()
