@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import iter_route_contexts
 
 from api import problems
+from api.access import authorize
 from api.dependencies import Services
 from api.execution_links import PREFIX
 from api.executions import ExecutionReader
@@ -21,6 +22,7 @@ from api.routes import (
     executions,
     executions_messages,
     health,
+    keys,
     language,
     schedules,
     sessions,
@@ -31,6 +33,7 @@ from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates, connect, disconnect
 from orchestrator.settings import Settings
+from orchestrator.stores.api_keys import ApiKeys
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.leases import WorkerLeases
 from orchestrator.stores.redis import connect_redis
@@ -57,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
                 definitions=DefinitionStore(redis, settings.redis_key_prefix),
                 agents=AgentFactory(settings, redis=redis),
                 leases=leases,
+                keys=ApiKeys(redis, settings),
                 executions=ExecutionReader(temporal, calls, leases, settings),
                 gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
             )
@@ -69,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="Agent Workflow System",
         lifespan=lifespan,
         redirect_slashes=False,
+        dependencies=[Depends(authorize)],
         redoc_url=None,
     )
     app.state.settings = settings
@@ -94,6 +99,7 @@ def _routes() -> APIRouter:
         sessions,
         schedules,
         language,
+        keys,
         health,
     )
     for part in parts:

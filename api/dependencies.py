@@ -14,6 +14,7 @@ from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates
 from orchestrator.settings import Settings
+from orchestrator.stores.api_keys import ApiKeys
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.leases import WorkerLeases
 
@@ -29,6 +30,7 @@ class Services:
     definitions: DefinitionStore
     agents: AgentFactory
     leases: WorkerLeases
+    keys: ApiKeys
     executions: ExecutionReader
     gates: ConcurrencyGates
 

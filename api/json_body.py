@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from api.access import authorize
 from api.strict_json import parse_json
 from orchestrator.execution.errors import PayloadTooLarge, RequestError, UnsupportedMediaType
 
@@ -30,6 +31,7 @@ class StrictJsonRoute(APIRoute):
         required = field.field_info.is_required()
 
         async def read_then_handle(request: Request) -> Response:
+            await authorize(request)
             limit: int = request.app.state.settings.api_body_limit_bytes
             return await handler(await _with_json(request, limit, required=required))
 

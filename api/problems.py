@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
 from api.request_issues import request_issues
-from orchestrator.execution import errors, errors_agents, errors_data, errors_tools
+from orchestrator.execution import errors, errors_access, errors_agents, errors_data, errors_tools
 from orchestrator.execution.errors import OrchestratorError, RequestError
 from orchestrator.expressions import ExpressionError
 
@@ -29,6 +29,9 @@ STATUS: Mapping[type[OrchestratorError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.NotFound: 404,
     errors.SignalsFull: 429,
+    errors_access.Unauthenticated: 401,
+    errors_access.Forbidden: 403,
+    errors_access.TooManyRequests: 429,
     errors.WorkflowDeleted: 410,
     errors.Conflict: 409,
     errors.VersionConflict: 412,
@@ -125,6 +128,8 @@ def problem_of(request: Request, error: OrchestratorError) -> Response:
     headers = {}
     if status in (429, 503):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds or RETRY_AFTER_SECONDS)))
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="orchestrator"'
     issues = [issue.to_dict() for issue in error.issues] if isinstance(error, RequestError) else []
     return problem(
         request,

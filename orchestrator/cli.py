@@ -30,6 +30,8 @@ Api = Annotated[
 Form = Annotated[Output, typer.Option("--output", help="How the answer is printed.")]
 ExecutionId = Annotated[str, typer.Argument(help="The execution's id, as `run` printed it.")]
 AgentType = Annotated[str, typer.Argument(help="The agent's type, such as `sales`.")]
+Direct = Annotated[bool, typer.Option("--direct", help="In Redis, without the API: how the first key is made.")]
+KeyRole = Literal["viewer", "operator", "editor", "admin"]
 Reason = Annotated[str | None, typer.Option("--reason", help="Kept with the action.")]
 
 # Commands import what they need when they run: a worker must not wait for the stack's modules, nor `--help` for any.
@@ -165,6 +167,46 @@ def invoke_agent(
         as_json=output == "json",
     )
     raise typer.Exit(code)
+
+
+keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="Who has it: the audit log and approvals speak of this name.")],
+    role: Annotated[KeyRole, typer.Option("--role", help="Each may do what those before it may.")] = "viewer",
+    days: Annotated[int | None, typer.Option("--expires-in-days", min=1, max=3650, help="Never by default.")] = None,
+    direct: Direct = False,
+    api: Api = None,
+    output: Form = "text",
+) -> None:
+    """Make an API key; it is shown this once."""
+    from orchestrator.commands.keys import create
+
+    raise typer.Exit(create(name, role, days, api=api, direct=direct, as_json=output == "json"))
+
+
+@keys.command("list")
+def keys_list(direct: Direct = False, api: Api = None, output: Form = "text") -> None:
+    """List the API keys, revoked ones too."""
+    from orchestrator.commands.keys import show
+
+    raise typer.Exit(show(api=api, direct=direct, as_json=output == "json"))
+
+
+@keys.command("revoke")
+def keys_revoke(
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `keys list` shows it.")],
+    direct: Direct = False,
+    api: Api = None,
+    output: Form = "text",
+) -> None:
+    """Revoke an API key for ever, everywhere, at once."""
+    from orchestrator.commands.keys import revoke
+
+    raise typer.Exit(revoke(key_id, api=api, direct=direct, as_json=output == "json"))
 
 
 def _act(

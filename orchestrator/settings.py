@@ -128,6 +128,20 @@ class Settings(BaseSettings):
     api_port: int = 8000
     api_body_limit_bytes: int = 2 * 1024 * 1024
     api_public_url: str | None = None
+    api_auth: Literal["on", "off"] = "on"
+    """`off` lets everybody in, and is refused where `API_HOST` is not loopback; the local stack sets it."""
+    api_bootstrap_key: SecretStr | None = Field(None, min_length=32)
+    """A key with the role admin, for making the first ones. Unset it then."""
+    api_key_pepper: SecretStr | None = Field(None, min_length=32)
+    """Keys are kept as HMACs under it; absent, one is made and kept in Redis. Changing it invalidates all keys."""
+    api_requests_per_minute: int = Field(6000, ge=1, le=1_000_000)
+    """Of one key, over all API processes; a sixth of it at once."""
+    api_failures_per_minute: int = Field(20, ge=1)
+    """Failed attempts to authenticate from one address before it is told to wait."""
+    api_codec_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins of Temporal Web UIs whose pages may ask `/codec/decode`; absent, that of `TEMPORAL_UI_URL`."""
+    api_audit_entries: int = Field(100_000, ge=100, le=10_000_000)
+    """Entries that the audit log keeps, about."""
 
     worker_max_concurrent_activities: int = 1000
     worker_max_concurrent_workflow_tasks: int = 100
@@ -173,7 +187,7 @@ class Settings(BaseSettings):
     )
     """MCP servers by name, lower case: letters, digits, hyphens."""
 
-    @field_validator("http_allow_hosts", mode="before")
+    @field_validator("http_allow_hosts", "api_codec_origins", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         if isinstance(value, str):
@@ -204,6 +218,15 @@ class Settings(BaseSettings):
             raise ValueError("CLAIM_STORE=s3 needs the package aioboto3: pip install 'agent-orchestrator[s3]'")
         return self
 
+    @model_validator(mode="after")
+    def _open_only_on_loopback(self) -> Settings:
+        if self.api_auth == "off" and not is_loopback(self.api_host):
+            raise ValueError(
+                f"API_AUTH=off is for the local stack on loopback, and API_HOST is {self.api_host}; "
+                "leave API_AUTH out, and make a first key with `orchestrator keys create --direct` or API_BOOTSTRAP_KEY"
+            )
+        return self
+
     @cached_property
     def redis_dsn(self) -> str:
         """`redis_url` with `redis_password` filled in where the URL carries none."""
@@ -213,6 +236,16 @@ class Settings(BaseSettings):
         secret = quote(self.redis_password.get_secret_value(), safe="")
         host = parts.netloc.rpartition("@")[2]
         return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:{secret}@{host}"))
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, by name or address, can be this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def discover_settings(home: Path | None = None) -> Settings:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+import orchestrator.execution.errors_access
 import orchestrator.execution.errors_agents
 import orchestrator.execution.errors_data
 import orchestrator.execution.errors_tools  # noqa: F401 - its leaves belong to the tree

@@ -35,6 +35,10 @@ SETTINGS = {
     "api_port": "Port that the API listens on.",
     "api_body_limit_bytes": "Largest request body; more is 413.",
     "api_public_url": "The API's address as clients see it, for links.",
+    "api_auth": "`on`: every operation but the public ones needs an [API key](#access). `off` lets everybody in, and "
+    "is refused where `API_HOST` is not loopback; the local stack sets it.",
+    "api_requests_per_minute": "Requests of one key, over all API processes; a sixth of them at once. Then 429.",
+    "api_failures_per_minute": "Failed attempts to authenticate from one address with one key; then 429.",
     "worker_max_concurrent_activities": "Activities in flight per worker.",
     "worker_max_concurrent_workflow_tasks": "Workflow tasks in flight per worker.",
     "worker_max_cached_workflows": "Executions kept in memory per worker, about 34 KB each; others are replayed.",

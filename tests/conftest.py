@@ -31,7 +31,7 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def settings(redis_url: str, temporal_address: str) -> Settings:
     """Settings bound to the session's servers; tests that need names of their own use `isolated_settings`."""
-    return Settings(_env_file=None, redis_url=redis_url, temporal_address=temporal_address)
+    return Settings(_env_file=None, redis_url=redis_url, temporal_address=temporal_address, api_auth="off")
 
 
 @pytest.fixture

@@ -41,6 +41,8 @@ class Problem(BaseModel):
 
 _SENTENCES = {
     400: "The body is not JSON, or uses what RFC 8259 leaves out",
+    401: "No API key, or one that is not valid; `WWW-Authenticate` says how to send one",
+    403: "The API key's role does not allow this",
     404: "There is nothing with this id",
     409: "The present state does not allow this",
     410: "The workflow was deleted",
@@ -48,7 +50,7 @@ _SENTENCES = {
     413: "The body or the input is too large",
     415: "The body is not application/json in UTF-8",
     422: "The request breaks rules; `errors` lists every one",
-    429: "Too many messages wait already; come back after `Retry-After` seconds",
+    429: "Too many requests or messages for now; come back after `Retry-After` seconds",
     503: "Redis or Temporal is away; `Retry-After` says when to come back",
 }
 

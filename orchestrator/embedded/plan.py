@@ -15,7 +15,7 @@ from orchestrator.embedded.probes import ready_answer
 from orchestrator.embedded.process import ProcessSpec
 from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, is_loopback
 
 USUAL_PORTS = {"temporal": 7233, "temporal_ui": 8233, "redis": 6379, "model": 8081}
 READY_PATH = "/api/v1/health/ready"
@@ -82,6 +82,8 @@ class _Planner:
         self._agents()
         host = LOOPBACK if self.settings.api_host in {"0.0.0.0", "::", "localhost"} else self.settings.api_host
         self.environment |= {"API_HOST": self.settings.api_host, "API_PORT": str(api_port)}
+        if not self._is_set("api_auth"):
+            self.environment["API_AUTH"] = "off" if is_loopback(self.settings.api_host) else "on"
         if "worker_graceful_shutdown_seconds" not in self.settings.model_fields_set:
             self.environment["WORKER_GRACEFUL_SHUTDOWN_SECONDS"] = str(GRACEFUL_STOP_SECONDS)
         endpoints = Endpoints(

@@ -177,6 +177,20 @@ class OrchestratorClient:
         path = f"/agents/{_segment(agent_type)}/invoke"
         return self._request("POST", path, json=body, timeout=self._timeout_seconds + waiting)
 
+    def keys(self) -> list[dict[str, Any]]:
+        """Every API key without its secret."""
+        found: list[dict[str, Any]] = self._request("GET", "/keys/")["items"]
+        return found
+
+    def create_key(self, name: str, role: str, *, expires_in_days: int | None = None) -> dict[str, Any]:
+        """Make an API key; `key` in the answer is shown this once."""
+        body = {"name": name, "role": role, "expires_in_days": expires_in_days}
+        return self._request("POST", "/keys/", json=body)
+
+    def revoke_key(self, key_id: str) -> dict[str, Any]:
+        """Revoke an API key for ever."""
+        return self._request("DELETE", f"/keys/{_segment(key_id)}")
+
     def _act(self, execution_id: str, action: str, reason: str | None) -> dict[str, Any]:
         body = {"reason": reason} if reason else {}
         return self._request("POST", f"/executions/{_segment(execution_id)}/{action}", json=body)

@@ -10,6 +10,7 @@ import jsonschema_rs
 import pytest
 
 from api.app import create_app
+from api.roles import OPERATION_ROLES
 from orchestrator.settings import Settings
 
 METHODS = {"get", "post", "put", "delete", "patch"}
@@ -68,6 +69,9 @@ OPERATIONS = {
     "trigger_schedule": "POST /api/v1/schedules/{schedule_id}/trigger",
     "get_workflow_schema": "GET /api/v1/schemas/workflow.json",
     "evaluate_expression": "POST /api/v1/expressions/evaluate",
+    "list_keys": "GET /api/v1/keys/",
+    "create_key": "POST /api/v1/keys/",
+    "revoke_key": "DELETE /api/v1/keys/{key_id}",
     "get_liveness": "GET /api/v1/health/live",
     "get_readiness": "GET /api/v1/health/ready",
 }
@@ -89,6 +93,14 @@ def test_these_operations_are_there_under_their_ids(contract: dict[str, Any]) ->
     assert {operation["operationId"]: where for where, operation in operations(contract)} == OPERATIONS
 
 
+def test_every_operation_has_a_role(contract: dict[str, Any]) -> None:
+    assert OPERATION_ROLES.keys() == OPERATIONS.keys(), "give new operations a role in api/roles.py"
+    for where, operation in operations(contract):
+        public = OPERATION_ROLES[operation["operationId"]] == "public"
+        assert operation["security"] == ([] if public else [{"bearer": []}, {"api_key": []}]), where
+        assert ({"401", "403", "429"} <= set(operation["responses"])) == (not public), where
+
+
 def test_every_operation_has_a_summary_a_description_and_a_tag(contract: dict[str, Any]) -> None:
     for where, operation in operations(contract):
         assert operation.get("summary"), where
@@ -106,7 +118,7 @@ def test_every_failure_is_described_as_a_problem(contract: dict[str, Any]) -> No
 
 
 def test_operations_with_parts_behind_them_say_that_these_may_be_away(contract: dict[str, Any]) -> None:
-    alone = {"get_workflow_schema", "evaluate_expression", "get_liveness"}
+    alone = {"get_workflow_schema", "get_liveness"}
     for where, operation in operations(contract):
         assert ("503" in operation["responses"]) == (operation["operationId"] not in alone), where
         if "requestBody" in operation:

@@ -114,7 +114,7 @@ async def test_three_megabytes_are_refused_before_they_are_read(api: httpx2.Asyn
     assert time.perf_counter() - began < QUICK_SECONDS
     assert problem_in(answer, 413, "payload-too-large")["limit_bytes"] == 2 * 1024 * 1024
     # Of this one only the headers are sent.
-    head = b"POST /api/v1/workflows/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /api/v1/workflows/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     assert b" 413 " in await raw(api, head + b"Content-Length: 3000000\r\n\r\n")
 
 
@@ -165,7 +165,7 @@ async def test_the_limit_itself_is_allowed(api: httpx2.AsyncClient, isolated_set
 )
 async def test_odd_paths_are_problems(api: httpx2.AsyncClient, path: str, status: int) -> None:
     began = time.perf_counter()
-    answer = await raw(api, f"GET /api/v1{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer = await raw(api, f"GET /api/v1{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert time.perf_counter() - began < QUICK_SECONDS
     head, _, body = answer.partition(b"\r\n\r\n")
     assert f" {status} ".encode() in head.splitlines()[0], answer[:300]
@@ -208,7 +208,7 @@ async def test_a_client_that_breaks_off_its_body_harms_nothing(api: httpx2.Async
     address = urlsplit(str(api.base_url))
     for _ in range(5):
         _, writer = await asyncio.open_connection(address.hostname, address.port)
-        writer.write(b"POST /api/v1/workflows/ HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(b"POST /api/v1/workflows/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
         writer.write(b'Content-Length: 1000\r\n\r\n{"name"')
         await writer.drain()
         writer.close()
@@ -218,12 +218,12 @@ async def test_a_client_that_breaks_off_its_body_harms_nothing(api: httpx2.Async
 async def test_a_fault_of_ours_is_a_problem_that_leaks_nothing(isolated_settings: Settings) -> None:
     app = create_app(isolated_settings)
 
-    @app.get("/boom")
+    @app.get("/boom", operation_id="get_liveness")
     async def boom() -> None:
         raise KeyError("secret-token-in-a-traceback")
 
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://here") as client:
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.get("/boom")
     problem_in(answer, 500, "internal-error")
     assert "secret-token" not in answer.text

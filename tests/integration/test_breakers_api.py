@@ -33,7 +33,12 @@ CALL = StepCall(execution_id="ex-1", workflow_id="w", path="call", step_id="call
 def settings(redis_url: str) -> Settings:
     prefix = f"test-{uuid.uuid4().hex[:12]}"
     return Settings(
-        _env_file=None, redis_url=redis_url, redis_key_prefix=prefix, breaker_least_calls=2, breaker_open_seconds=60
+        _env_file=None,
+        api_auth="off",
+        redis_url=redis_url,
+        redis_key_prefix=prefix,
+        breaker_least_calls=2,
+        breaker_open_seconds=60,
     )
 
 
@@ -53,7 +58,7 @@ async def api(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
     app: FastAPI = create_app(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://api/api/v1") as client,
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://127.0.0.1/api/v1") as client,
     ):
         yield client
 

@@ -23,7 +23,12 @@ PROBLEM = "application/problem+json"
 
 @asynccontextmanager
 async def running_api(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
-    """Serve the API while the block runs; gives a client whose base URL ends in /api/v1."""
+    """Serve the API while the block runs; gives a client whose base URL ends in /api/v1.
+
+    Without authentication, unless the settings say what they want.
+    """
+    if "api_auth" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"api_auth": "off"})
     port = free_port()
     config = uvicorn.Config(create_app(settings), LOOPBACK, port, log_level="warning", ws="none", access_log=False)
     server = uvicorn.Server(config)

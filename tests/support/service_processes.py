@@ -104,6 +104,7 @@ class Services:
             "QDRANT_PATH": str(folder / "qdrant"),
             "AGENTS_PATH": str(ROOT / "examples" / "agents"),
             "API_PORT": str(api_port),
+            "API_AUTH": "off",
             "WORKER_GRACEFUL_SHUTDOWN_SECONDS": "1",
             "PYTHONUNBUFFERED": "1",
             **variables,
