@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 
 from orchestrator.client import connect, disconnect
 from orchestrator.execution.messages import ExecutionView
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import ClaimKeeper, claim_driver
-from tests.support.executions import worker_with
+from tests.fakes.model_behaviours import text, tool_calls
+from tests.fakes.model_server import FakeModelServer
+from tests.support.executions import outcome, worker_with
 from tests.support.polling import eventually
 from tests.support.stubs import Stubs
+from tests.support.whole_worker import WholeWorker, whole_worker
 
 LARGE = {"text": "x" * 300_000}
 ONE = {"steps": [{"step_id": "first", "step_type": "agent_task", "agent_type": "a", "task": "t"}]}
@@ -73,3 +77,63 @@ async def test_the_parts_of_an_open_agents_conversation_are_prolonged(
     await eventually(prolonged)
     await handle.terminate()
     await store.aclose()
+
+
+SAYS = "I have looked at the clock, and now I must look again. " * 20
+"""What the model says in each turn: it would show in the history if the conversation went through it."""
+
+
+def stored(settings: Settings, store: str, folder: Path) -> Settings:
+    """Settings with this claim store."""
+    return settings.model_copy(update={"claim_store": store, "claim_store_path": folder / "claims"})
+
+
+async def loop_of(
+    worker: WholeWorker, model: FakeModelServer, turns: int, history_events: int | None = None
+) -> WorkflowHandle[object, ExecutionView]:
+    """Run a loop of so many turns to its end, and check what its last turn was told."""
+    model.forget()
+    model.then(*[tool_calls(("get_time", {}), words=f"{number}: {SAYS}") for number in range(turns - 1)], text("done"))
+    step = {"step_id": "a", "step_type": "agent_task", "agent_type": "clock", "task": "t", "max_turns": turns}
+    handle = await worker.start({"steps": [step]}, history_events=history_events)
+    view = await outcome(handle)
+    assert (view.status, view.output) == ("completed", {"a": "done"}), view.error
+    told = [message["content"] for message in model.calls()[-1].body["messages"] if message["role"] == "assistant"]
+    assert told == [f"{number}: {SAYS}" for number in range(turns - 1)]
+    assert len(model.calls()) == turns
+    return handle
+
+
+async def history_bytes(handle: WorkflowHandle[object, ExecutionView]) -> int:
+    return sum([event.ByteSize() async for event in handle.fetch_history_events()])
+
+
+@pytest.mark.parametrize("store", ["redis", "file", "none"])
+async def test_a_loop_goes_through_with_any_claim_store_in_one_run_and_in_several(
+    isolated_settings: Settings, model_server: FakeModelServer, tmp_path: Path, store: str
+) -> None:
+    settings = stored(isolated_settings, store, tmp_path)
+    settings = settings.model_copy(update={"openai_base_url": model_server.url, "default_model": "openai/tiny"})
+    async with whole_worker(settings) as worker:
+        await worker.factory.put("clock", {"tools": ["get_time"]})
+        handle = await loop_of(worker, model_server, 6)
+        assert (await handle.describe()).run_id == handle.first_execution_run_id
+        carried = await loop_of(worker, model_server, 6, history_events=12)
+        assert (await carried.describe()).run_id != carried.first_execution_run_id
+
+
+async def test_a_history_grows_in_step_with_the_turns_and_holds_no_conversation(
+    isolated_settings: Settings, model_server: FakeModelServer, tmp_path: Path
+) -> None:
+    settings = stored(isolated_settings, "redis", tmp_path)
+    settings = settings.model_copy(update={"openai_base_url": model_server.url, "default_model": "openai/tiny"})
+    async with whole_worker(settings) as worker:
+        await worker.factory.put("clock", {"tools": ["get_time"]})
+        sizes = {turns: await history_bytes(await loop_of(worker, model_server, turns)) for turns in (10, 20, 30)}
+    # A turn's input names the earlier parts, 77 bytes each; nothing else may grow from turn to turn.
+    first, second = sizes[20] - sizes[10], sizes[30] - sizes[20]
+    assert second - first < 77 * 10 * 10 * 1.3
+    # The conversation alone would be over a kilobyte a turn, told again in every turn.
+    assert sizes[30] < 30 * 7_000
+    print(sizes)
+    assert sizes[30] / sizes[10] < 4

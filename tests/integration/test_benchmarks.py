@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import pytest
 from temporalio.client import Client
 
-from benchmarks import overhead, scale
+from benchmarks import agents, overhead, scale
 from orchestrator.settings import Settings
 
 FOREACH, CHAIN, DAG = scale.foreach(120, 30), scale.chain(25), scale.dag(60, width=20)
@@ -30,3 +31,14 @@ async def test_the_overhead_benchmark_causes_no_more_events_than_by_hand(tempora
     figures = await overhead.run(temporal_address, steps=5, rounds=1, show=False)
     assert figures.keys() == {f"{shape}_{kind}_ratio" for shape in ("chain", "fan_out") for kind in ("time", "events")}
     assert figures["chain_events_ratio"] == figures["fan_out_events_ratio"] == 1.0
+
+
+async def test_the_agents_benchmark_measures_waiting_turns_and_tokens(isolated_settings: Settings) -> None:
+    options = argparse.Namespace(executions=20, seconds=0.2, turns=4, rounds=1)
+    with agents.running_model() as root:
+        figures = await agents.measured(isolated_settings, root, options)
+    # No call is quicker than the model, and no turn than its model call alone.
+    assert figures["waiting_ratio"] >= 1
+    assert figures["turn_ms"] > figures["bare_ms"] > 0
+    assert 0 < figures["token_median_ms"] <= figures["token_p99_ms"]
+    assert figures.keys() >= {"waiting_bytes", "started_seconds"}

@@ -1,0 +1,268 @@
+"""What agents cost: a thousand waiting model calls on one worker, a turn of a loop, a token on its way to a reader.
+
+    python benchmarks/agents.py [--executions 1000] [--seconds 2] [--turns 50] [--rounds 3] [--json]
+
+Starts a Temporal server and a Redis of its own, a model server in a process of its own and one worker in this process.
+
+`waiting_ratio` is the time in which all executions complete, each of whose single model call takes `--seconds`, over
+that time; all are started at once. `waiting_bytes` is the memory of this process (the worker, and the client that
+starts) for each execution while all of their calls are in flight. `turn_ms` is a turn of one agent's loop (model call
+and tool call), `bare_ms` the same model calls sent one after the other by an HTTP client. `token_ms` is the delay from
+the moment the model server writes a token to the moment a reader of the execution's token stream has it; pieces are
+gathered for 50 ms on purpose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from aiohttp import web
+from redis.asyncio import Redis
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from orchestrator.embedded.ports import free_port  # noqa: E402
+from orchestrator.settings import Settings  # noqa: E402
+from orchestrator.stores.token_streams import TokenPiece, TokenStreams  # noqa: E402
+from tests.fakes.model_behaviours import completion, text, tool_calls  # noqa: E402
+from tests.fakes.model_streams import DONE, delta  # noqa: E402
+from tests.support.executions import outcome  # noqa: E402
+from tests.support.polling import eventually  # noqa: E402
+from tests.support.servers import running_redis, running_temporal  # noqa: E402
+from tests.support.whole_worker import WholeWorker, whole_worker  # noqa: E402
+
+TOKENS = 100
+STARTS_AT_ONCE = 64
+
+
+class BenchModel:
+    """The model server. What it does with a call is the model's name: `sleep-2.0`, `gate`, `loop-50`, `tokens`."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+        self._gate = asyncio.Event()
+
+    def app(self) -> web.Application:
+        """Return the application."""
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self.complete)
+        app.router.add_get("/waiting", self.waiting)
+        app.router.add_post("/open", self.open)
+        return app
+
+    async def waiting(self, _: web.Request) -> web.Response:
+        return web.json_response(self._waiting)
+
+    async def open(self, _: web.Request) -> web.Response:
+        self._gate.set()
+        return web.json_response(None)
+
+    async def complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        kind, _, argument = body["model"].partition("-")
+        if kind == "tokens":
+            return await self._tokens(request)
+        if kind == "loop":
+            turn = sum(message["role"] == "assistant" for message in body["messages"])
+            then = tool_calls(("get_time", {})) if turn < int(argument) - 1 else text("done")
+            return await then(request, body)
+        self._waiting += 1
+        try:
+            await (self._gate.wait() if kind == "gate" else asyncio.sleep(float(argument)))
+        finally:
+            self._waiting -= 1
+        return web.json_response(completion("done", body))
+
+    async def _tokens(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for _ in range(TOKENS):
+            await response.write(delta({"content": f"{time.time()} "}))
+            await asyncio.sleep(0.02)
+        await response.write(delta({}, "stop"))
+        await response.write(DONE)
+        return response
+
+
+@contextmanager
+def running_model() -> Iterator[str]:
+    """The model server in a process of its own; gives its root."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, __file__, "--serve", str(port)])
+    root = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                httpx2.get(f"{root}/waiting", trust_env=False)
+                break
+            except httpx2.TransportError:
+                assert time.monotonic() < deadline, "the model server does not start"
+                time.sleep(0.05)
+        yield root
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Bench:
+    """Measures with one worker.
+
+    Args:
+        worker: the worker.
+        root: of the model server.
+    """
+
+    def __init__(self, worker: WholeWorker, root: str) -> None:
+        self._worker = worker
+        self._root = root
+
+    async def _start(self, model: str, **fields: Any) -> Any:
+        step = {"step_id": "a", "step_type": "agent_task", "agent_type": "bench", "task": "t", **fields}
+        return await self._worker.start({"steps": [{**step, "model": f"openai/{model}"}]}, {"lead": "Acme Corp"})
+
+    async def _many(self, model: str, count: int) -> list[Any]:
+        gate = asyncio.Semaphore(STARTS_AT_ONCE)
+
+        async def start() -> Any:
+            async with gate:
+                return await self._start(model)
+
+        return await asyncio.gather(*(start() for _ in range(count)))
+
+    async def waiting(self, count: int, seconds: float) -> dict[str, float]:
+        """Time executions that wait for one model call each, all started at once."""
+        began = time.perf_counter()
+        handles = await self._many(f"sleep-{seconds}", count)
+        started = time.perf_counter() - began
+        views = await asyncio.gather(*(outcome(handle) for handle in handles))
+        took = time.perf_counter() - began
+        assert all(view.output == {"a": "done"} for view in views)
+        return {"waiting_ratio": round(took / seconds, 2), "started_seconds": round(started, 2)}
+
+    async def memory(self, count: int) -> dict[str, float]:
+        """Weigh executions while all of their model calls are in flight."""
+        before = _resident_bytes()
+        handles = await self._many("gate", count)
+        async with httpx2.AsyncClient(base_url=self._root, trust_env=False) as http:
+
+            async def all_wait() -> bool:
+                return bool((await http.get("/waiting")).json() == count)
+
+            await eventually(all_wait, 120)
+            weight = _resident_bytes() - before
+            await http.post("/open")
+        await asyncio.gather(*(outcome(handle) for handle in handles))
+        return {"waiting_bytes": weight // count}
+
+    async def turns(self, turns: int, rounds: int) -> dict[str, float]:
+        """Time a turn of a loop, and the same model calls without one."""
+        loops, bare = [], []
+        async with httpx2.AsyncClient(base_url=self._root, trust_env=False) as http:
+            for _ in range(rounds):
+                began = time.perf_counter()
+                view = await outcome(await self._start(f"loop-{turns}", max_turns=turns))
+                loops.append((time.perf_counter() - began) / turns)
+                assert view.output == {"a": "done"}, view.error
+                messages: list[dict[str, Any]] = [{"role": "user", "content": "Task: t\n" * 20}]
+                began = time.perf_counter()
+                for _ in range(turns):
+                    body = {"model": f"loop-{turns}", "messages": messages}
+                    answer = await http.post("/v1/chat/completions", json=body)
+                    messages.append(answer.json()["choices"][0]["message"])
+                bare.append((time.perf_counter() - began) / turns)
+        loop, alone = statistics.median(loops), statistics.median(bare)
+        return {"turn_ms": round(loop * 1000, 2), "bare_ms": round(alone * 1000, 2)}
+
+    async def tokens(self) -> dict[str, float]:
+        """Time tokens on their way to a reader."""
+        settings = self._worker.settings
+        redis = Redis.from_url(settings.redis_url, decode_responses=True)
+        streams = TokenStreams(redis, settings.redis_key_prefix)
+        handle = await self._start("tokens")
+        delays: list[float] = []
+        async for piece, now in _with_times(streams.follow(handle.id)):
+            delays += [now - float(said) for said in piece.text.split()]
+            if len(delays) >= TOKENS:
+                break
+        await outcome(handle)
+        await redis.aclose()
+        delays.sort()
+        return {
+            "token_median_ms": round(statistics.median(delays) * 1000, 1),
+            "token_p99_ms": round(delays[math.ceil(len(delays) * 0.99) - 1] * 1000, 1),
+        }
+
+
+async def _with_times(pieces: AsyncIterator[TokenPiece]) -> AsyncIterator[tuple[TokenPiece, float]]:
+    async for piece in pieces:
+        yield piece, time.time()
+
+
+def _resident_bytes() -> int:
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * 4096
+
+
+async def measured(settings: Settings, root: str, options: argparse.Namespace) -> dict[str, float]:
+    """Return all figures.
+
+    Args:
+        settings: bound to servers.
+        root: of the model server.
+        options: `executions`, `seconds`, `turns`, `rounds`.
+    """
+    own = settings.model_copy(
+        update={
+            "openai_base_url": f"{root}/v1",
+            "openai_api_key": None,
+            "worker_max_concurrent_activities": max(options.executions, settings.worker_max_concurrent_activities),
+        }
+    )
+    async with whole_worker(own) as worker:
+        await worker.factory.put("bench", {"tools": ["get_time"]})
+        bench = Bench(worker, root)
+        figures = await bench.turns(options.turns, options.rounds)
+        figures |= await bench.tokens()
+        figures |= await bench.memory(options.executions)
+        return figures | await bench.waiting(options.executions, options.seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--executions", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--turns", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="end with one JSON line")
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        web.run_app(BenchModel().app(), host="127.0.0.1", port=options.serve, print=None, access_log=None)
+        return
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as name, running_model() as root:
+        folder = Path(name)
+        with running_temporal(folder / "temporal") as address, running_redis(folder / "redis") as redis_url:
+            settings = Settings(_env_file=None, temporal_address=address, redis_url=redis_url)
+            figures = asyncio.run(measured(settings, root, options))
+    print(json.dumps(figures) if options.json else "\n".join(f"{key} {value}" for key, value in figures.items()))
+
+
+if __name__ == "__main__":
+    main()
