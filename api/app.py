@@ -26,9 +26,11 @@ from api.routes import (
     language,
     schedules,
     sessions,
+    simulations,
     tools,
     workflows,
 )
+from api.simulations import Simulator
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates, connect, disconnect
@@ -77,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
+    app.state.simulator = Simulator()
     app.include_router(_routes())
     problems.install(app)
     describe(app)
@@ -90,6 +93,7 @@ def _routes() -> APIRouter:
     router = APIRouter(prefix=PREFIX)
     parts = (
         workflows,
+        simulations,
         executions,
         executions_messages,
         agents,

@@ -22,6 +22,7 @@ Operations need an API key of the role that `x-required-role` names, or a higher
 """
 _TAGS = [
     {"name": "workflows", "description": "Definitions with immutable versions"},
+    {"name": "simulations", "description": "Runs with mocks, which touch nothing outside"},
     {"name": "executions", "description": "Durable runs of a workflow"},
     {"name": "agents", "description": "What agent tasks are asked of"},
     {"name": "breakers", "description": "Dependencies that are left alone for now"},

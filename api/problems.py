@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
 from api.request_issues import request_issues
-from orchestrator.execution import errors, errors_access, errors_agents, errors_data, errors_tools
+from orchestrator.execution import errors, errors_access, errors_agents, errors_data, errors_simulation, errors_tools
 from orchestrator.execution.errors import OrchestratorError, RequestError
 from orchestrator.expressions import ExpressionError
 
@@ -59,6 +59,7 @@ STATUS: Mapping[type[OrchestratorError], int] = {
     errors.MissingSecret: 500,
     errors_data.LiveDataTooLarge: 422,
     errors_data.CollectedOutputTooLarge: 422,
+    errors_simulation.SimulatorBusy: 503,
     errors_agents.MaxTurnsExceeded: 502,
     errors_agents.BudgetExhausted: 409,
     errors_tools.ToolNotAllowed: 422,

@@ -20,6 +20,8 @@ OPERATION_ROLES: Mapping[str, Needed] = {
     "list_workflow_versions": "viewer",
     "diff_workflow_versions": "viewer",
     "validate_workflow": "viewer",
+    "simulate_workflow": "viewer",
+    "simulate_definition": "viewer",
     "list_executions": "viewer",
     "get_execution": "viewer",
     "get_execution_ledger": "viewer",

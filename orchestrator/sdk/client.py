@@ -102,6 +102,21 @@ class OrchestratorClient:
         path = f"/workflows/{_segment(workflow_id)}/execute"
         return self._request("POST", path, json=body, headers=headers, timeout=self._timeout_seconds + waiting)
 
+    def simulate(self, workflow_id: str, scenario: Mapping[str, Any], *, version: int | None = None) -> dict[str, Any]:
+        """The report of a stored workflow's simulation: nothing outside is touched.
+
+        Args:
+            workflow_id: of the stored definition.
+            scenario: `input_data`, `mocks`, `messages`, `unmocked`, `now`, all of them optional.
+            version: the latest by default.
+        """
+        query = {"version": version} if version is not None else {}
+        return self._request("POST", f"/workflows/{_segment(workflow_id)}/simulate", json=scenario, params=query)
+
+    def simulate_definition(self, definition: Mapping[str, Any], scenario: Mapping[str, Any]) -> dict[str, Any]:
+        """The report of the simulation of a definition that is not stored; its children run from stored ones."""
+        return self._request("POST", "/workflows/simulate", json={**scenario, "definition": definition})
+
     def execution(self, execution_id: str) -> dict[str, Any]:
         """The execution's document: status, result or error, steps, links."""
         return self._request("GET", f"/executions/{_segment(execution_id)}")

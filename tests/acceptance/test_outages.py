@@ -51,6 +51,8 @@ CALLS = {
     "list_workflow_versions": Call("GET", "/workflows/{workflow_id}/versions", REDIS),
     "restore_workflow_version": Call("POST", "/workflows/{workflow_id}/versions/1/restore", REDIS),
     "diff_workflow_versions": Call("GET", "/workflows/{workflow_id}/versions/1/diff/1", REDIS),
+    "simulate_workflow": Call("POST", "/workflows/{workflow_id}/simulate", REDIS, {"input_data": {}}),
+    "simulate_definition": Call("POST", "/workflows/simulate", REDIS, {"definition": lead_workflow()}),
     "execute_workflow": Call("POST", "/workflows/{workflow_id}/execute", REDIS | TEMPORAL, {"input_data": {}}),
     "list_executions": Call("GET", "/executions/", TEMPORAL),
     "get_execution": Call("GET", "/executions/{execution_id}", TEMPORAL),

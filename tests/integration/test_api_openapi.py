@@ -24,6 +24,8 @@ OPERATIONS = {
     "list_workflow_versions": "GET /api/v1/workflows/{workflow_id}/versions",
     "restore_workflow_version": "POST /api/v1/workflows/{workflow_id}/versions/{version}/restore",
     "diff_workflow_versions": "GET /api/v1/workflows/{workflow_id}/versions/{version}/diff/{other}",
+    "simulate_workflow": "POST /api/v1/workflows/{workflow_id}/simulate",
+    "simulate_definition": "POST /api/v1/workflows/simulate",
     "execute_workflow": "POST /api/v1/workflows/{workflow_id}/execute",
     "list_executions": "GET /api/v1/executions/",
     "get_execution": "GET /api/v1/executions/{execution_id}",
