@@ -65,7 +65,7 @@ class _Attempt:
     def __init__(self, call: StepCall) -> None:
         self._call = call
         self._info = activity.info()
-        self._parked = _parked_before(self._info)
+        self._parked = parked_before(self._info)
         self._number = self._info.attempt - self._parked
         self._converter = _converter()
         self._driver = claim_driver(self._converter)
@@ -203,7 +203,7 @@ class _Attempt:
         )
 
 
-def _parked_before(info: activity.Info) -> int:
+def parked_before(info: activity.Info) -> int:
     """Return how many earlier attempts were parked, as the last heartbeat told."""
     return min(_last_heartbeat(info)[1], info.attempt - 1)
 

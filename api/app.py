@@ -11,6 +11,9 @@ from fastapi.routing import iter_route_contexts
 from api import problems
 from api.access import authorize
 from api.dependencies import Services
+from api.event_ends import EventEnds
+from api.event_frames import EventFrames
+from api.event_hub import EventHub
 from api.execution_links import PREFIX
 from api.executions import ExecutionReader
 from api.middleware import SecureHeaders, UniformPaths
@@ -21,6 +24,7 @@ from api.routes import (
     collections,
     executions,
     executions_messages,
+    executions_watching,
     health,
     keys,
     language,
@@ -37,8 +41,10 @@ from orchestrator.client import ConcurrencyGates, connect, disconnect
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ApiKeys
 from orchestrator.stores.definitions import DefinitionStore
+from orchestrator.stores.event_streams import EventStreams
 from orchestrator.stores.leases import WorkerLeases
 from orchestrator.stores.redis import connect_redis
+from orchestrator.stores.token_streams import TokenStreams
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -50,10 +56,15 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis = connect_redis(settings)
+        # Watchers may come by the hundred; they shall not take the turns of others.
+        watching = connect_redis(settings, connections=16)
         try:
             temporal = await connect(settings, lazy=True)
             calls = TemporalCalls(temporal, settings)
             leases = WorkerLeases(redis, settings.redis_key_prefix)
+            reader = ExecutionReader(temporal, calls, leases, settings)
+            streams = EventStreams(watching, settings.redis_key_prefix)
+            hub = EventHub(streams)
             app.state.services = Services(
                 settings=settings,
                 redis=redis,
@@ -63,12 +74,17 @@ def create_app(settings: Settings) -> FastAPI:
                 agents=AgentFactory(settings, redis=redis),
                 leases=leases,
                 keys=ApiKeys(redis, settings),
-                executions=ExecutionReader(temporal, calls, leases, settings),
+                executions=reader,
                 gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
+                events=EventFrames(
+                    hub, streams, TokenStreams(watching, settings.redis_key_prefix), EventEnds(reader, streams)
+                ),
             )
             yield
+            await hub.aclose()
             await disconnect(temporal)
         finally:
+            await watching.aclose()
             await redis.aclose()
 
     app = FastAPI(
@@ -96,6 +112,7 @@ def _routes() -> APIRouter:
         simulations,
         executions,
         executions_messages,
+        executions_watching,
         agents,
         tools,
         breakers,

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 from temporalio.client import Client
 
+from api.event_frames import EventFrames
 from api.executions import ExecutionReader
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
@@ -33,6 +34,7 @@ class Services:
     keys: ApiKeys
     executions: ExecutionReader
     gates: ConcurrencyGates
+    events: EventFrames
 
 
 def services_of(request: Request) -> Services:

@@ -31,8 +31,8 @@ class UniformPaths:
             return
         scope = {**scope, "path": self._uniform(scope["path"])}
         if scope["method"] == "HEAD":
-            # The server in front still sees HEAD, and sends no body.
-            scope["method"] = "GET"
+            # The server in front still sees HEAD, and sends no body; an endless one must know.
+            scope["method"], scope["head"] = "GET", True
         await self._app(scope, receive, send)
 
     def _uniform(self, path: str) -> str:

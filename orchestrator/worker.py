@@ -14,12 +14,13 @@ import structlog
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.concurrency import ConcurrencyActivities
 from activities.control import ControlActivities
 from activities.definitions import DefinitionActivities
+from activities.events import ExecutionEvents
 from activities.http import HttpActivities
 from activities.models import ModelActivities
 from activities.sessions import SessionActivities
@@ -42,6 +43,8 @@ from orchestrator.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import ClaimKeeper, claim_driver
 from orchestrator.stores.definitions import DefinitionStore
+from orchestrator.stores.event_publisher import EventPublisher
+from orchestrator.stores.event_streams import EventStreams
 from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.sessions import SessionStore
 from orchestrator.stores.token_streams import TokenStreams
@@ -74,7 +77,12 @@ def workflow_runner(settings: Settings) -> SandboxedWorkflowRunner | Unsandboxed
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def build_worker(client: Client, settings: Settings, activities: Sequence[Callable[..., Any]]) -> Worker:
+def build_worker(
+    client: Client,
+    settings: Settings,
+    activities: Sequence[Callable[..., Any]],
+    interceptors: Sequence[Interceptor] = (),
+) -> Worker:
     """Return a worker of the settings' task queue; the caller runs it."""
     driver = claim_driver(client.data_converter)
     if driver is not None:
@@ -84,6 +92,7 @@ def build_worker(client: Client, settings: Settings, activities: Sequence[Callab
         task_queue=settings.temporal_task_queue,
         workflows=[AgentWorkflow, ConcurrencyGate],
         activities=activities,
+        interceptors=interceptors,
         workflow_runner=workflow_runner(settings),
         max_cached_workflows=settings.worker_max_cached_workflows,
         max_concurrent_activities=settings.worker_max_concurrent_activities,
@@ -135,6 +144,18 @@ async def step_activities(
         ]
 
 
+@asynccontextmanager
+async def published_events(settings: Settings) -> AsyncIterator[ExecutionEvents]:
+    """Give the interceptor by which executions tell what they do, to Redis."""
+    redis = connect_redis(settings)
+    publisher = EventPublisher(EventStreams(redis, settings.redis_key_prefix))
+    try:
+        async with publisher.writing():
+            yield ExecutionEvents(publisher)
+    finally:
+        await redis.aclose()
+
+
 async def run_worker(settings: Settings) -> None:
     """Serve the task queue until SIGTERM or SIGINT; then let running activities end gracefully.
 
@@ -172,8 +193,8 @@ async def _connect(settings: Settings) -> tuple[Client, AgentFactory]:
 
 async def _serve(settings: Settings, client: Client, factory: AgentFactory, stop: asyncio.Event) -> None:
     vectors = open_vectors(settings)
-    async with step_activities(client, settings, factory, vectors) as activities:
-        worker = build_worker(client, settings, activities)
+    async with published_events(settings) as events, step_activities(client, settings, factory, vectors) as activities:
+        worker = build_worker(client, settings, activities, [events])
         driver = claim_driver(client.data_converter)
         report = WorkerReport(settings, factory, vectors, driver.claims if driver else None)
         keeping = ClaimKeeper(client, driver).kept() if driver else nullcontext()

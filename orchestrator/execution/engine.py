@@ -91,6 +91,8 @@ class Engine:
         self.patched = patched
         self.listener: ScopeListener
         self.observer: Observer | None = None
+        self.touched: dict[tuple[str, str], Place] | None = None
+        """Steps that may have changed since somebody looked, where somebody looks at all."""
         retained = frozenset(state.retained)
         for scope in state.scopes.values():
             if scope.scope_id not in retained:
@@ -114,8 +116,15 @@ class Engine:
 
     def place(self, scope_id: str, step_id: str) -> Place:
         """Return a step of an open scope."""
-        run = self.runs[scope_id]
-        return Place(run, run.compiled.steps[step_id], run.state.steps[step_id], join_path(run.state.prefix, step_id))
+        return self._place(self.runs[scope_id], step_id)
+
+    def _place(self, run: ScopeRun, step_id: str) -> Place:
+        path = join_path(run.state.prefix, step_id)
+        place = Place(run, run.compiled.steps[step_id], run.state.steps[step_id], path)
+        if self.touched is not None:
+            # Whoever changes a step has its place.
+            self.touched[run.scope_id, step_id] = place
+        return place
 
     def owner_of(self, run: ScopeRun) -> Place | None:
         """Return the step that holds a scope; None for the document's own."""
@@ -279,7 +288,7 @@ class Engine:
         self._mark(place.run, place.step.step_id, state)
 
     def _mark(self, run: ScopeRun, step_id: str, state: StepState) -> tuple[str, ...]:
-        record = run.state.steps[step_id]
+        record = self._place(run, step_id).record
         record.state = state
         record.finished_at = iso(self.now)
         record.awaits = record.agent = None

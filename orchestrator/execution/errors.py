@@ -302,6 +302,13 @@ class NoWorker(Unavailable):
     title = "No worker"
 
 
+class TooManyStreams(Unavailable):
+    """The process serves as many event streams as it may."""
+
+    code = "too-many-streams"
+    title = "Too many event streams"
+
+
 # --- what fails a step -------------------------------------------------------------------------------------------
 
 

@@ -188,6 +188,19 @@ class Machine:
             for timer_id, moment in due.items()
         ]
 
+    def watched(self) -> Machine:
+        """Note from now on which steps may have changed; gives the machine itself."""
+        self._engine.touched = {}
+        return self
+
+    def changes(self) -> list[Place]:
+        """Return the steps that may have changed since the last call, in the order of their first change."""
+        touched = self._engine.touched
+        if not touched:
+            return []
+        self._engine.touched = {}
+        return list(touched.values())
+
     def snapshot(self) -> ExecutionState:
         """Return the state with its queue written back, ready to be carried."""
         self.state.ready = list(self._engine.ready)

@@ -234,3 +234,5 @@ class ExecutionState:
     """A `finish` step decided the output."""
     output: Any = None
     error: ErrorInfo | None = None
+    event_seq: int = 0
+    """Number of the last event that was told to those who watch."""

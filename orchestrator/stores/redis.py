@@ -23,14 +23,16 @@ log = structlog.get_logger(__name__)
 CALL_SECONDS = 1.6
 """No call to an absent or stuck Redis lasts longer: the API answers 503 in under 2 s."""
 CONNECT_SECONDS = 0.9
-CALLS_AT_ONCE = 48
+CONNECTIONS = 64
+CALLS_PER_CONNECTION = 0.75
+"""Calls that take turns leave room for those that do not."""
 FSYNC_MILLISECONDS = 1300
 """`appendfsync everysec` syncs once a second, so a confirmed write may wait that long."""
 
 _warned_about_durability = False
 
 
-def connect_redis(settings: Settings) -> Redis:
+def connect_redis(settings: Settings, *, connections: int = CONNECTIONS) -> Redis:
     """Return a client of `settings.redis_dsn`; nothing is opened before the first call.
 
     Answers are `str`. The client never tries again by itself: an absent Redis is an error at once, and the caller
@@ -41,13 +43,15 @@ def connect_redis(settings: Settings) -> Redis:
         decode_responses=True,
         protocol=2,
         encoding_errors="replace",
-        max_connections=64,
+        max_connections=connections,
         timeout=CONNECT_SECONDS,
         retry=None,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=CALL_SECONDS,
     )
-    return Redis.from_pool(pool)
+    client = Redis.from_pool(pool)
+    _gates[client] = _Gate(connections)
+    return client
 
 
 class _Gate:
@@ -56,8 +60,8 @@ class _Gate:
     Once a call finds Redis away, those that queued before fail with it: nobody waits for one turn after the other.
     """
 
-    def __init__(self) -> None:
-        self._turns = asyncio.Semaphore(CALLS_AT_ONCE)
+    def __init__(self, connections: int = CONNECTIONS) -> None:
+        self._turns = asyncio.Semaphore(int(connections * CALLS_PER_CONNECTION))
         self._away: RedisUnavailable | None = None
         self._away_at = float("-inf")
 

@@ -117,7 +117,7 @@ class TokenStreams:
 
     async def append(self, execution_id: str, fields: Mapping[str, str | int]) -> None:
         """Add one entry; a failure is a warning now and then."""
-        key = self._key(execution_id)
+        key = self.key(execution_id)
         try:
             async with redis_errors(self._redis):
                 pipeline = self._redis.pipeline(transaction=False)
@@ -136,7 +136,7 @@ class TokenStreams:
             RedisUnavailable: Redis is away.
         """
         async with redis_errors(self._redis):
-            found: Any = await self._redis.xrange(self._key(execution_id), min=f"({after}", count=limit)
+            found: Any = await self._redis.xrange(self.key(execution_id), min=f"({after}", count=limit)
         return [_piece(entry_id, fields) for entry_id, fields in found]
 
     async def latest(self, execution_id: str) -> str:
@@ -146,7 +146,7 @@ class TokenStreams:
             RedisUnavailable: Redis is away.
         """
         async with redis_errors(self._redis):
-            found: Any = await self._redis.xrevrange(self._key(execution_id), count=1)
+            found: Any = await self._redis.xrevrange(self.key(execution_id), count=1)
         return str(found[0][0]) if found else BEGINNING
 
     async def follow(self, execution_id: str, *, after: str = BEGINNING) -> AsyncIterator[TokenPiece]:
@@ -165,7 +165,8 @@ class TokenStreams:
             if not pieces:
                 await asyncio.sleep(LOOK_SECONDS)
 
-    def _key(self, execution_id: str) -> str:
+    def key(self, execution_id: str) -> str:
+        """Return the stream's key."""
         return f"{self._prefix}:tokens:{execution_id}"
 
 

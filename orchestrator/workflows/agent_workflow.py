@@ -34,6 +34,7 @@ from orchestrator.workflows.carrying import NOW_BYTES, SOON_BYTES, SOON_EVENTS, 
 from orchestrator.workflows.concurrency_slot import ConcurrencySlot
 from orchestrator.workflows.definition_cache import compiled
 from orchestrator.workflows.envelope import leave_envelope
+from orchestrator.workflows.event_feed import EventFeed
 from orchestrator.workflows.failures import error_info, execution_failure
 from orchestrator.workflows.performing import Performer, summary_text
 from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS
@@ -61,6 +62,7 @@ class AgentWorkflow:
         self._inbox: deque[ev.Event] = deque()
         self._performer = Performer(self._inbox)
         self._slot = ConcurrencySlot()
+        self._feed = EventFeed()
         self._history_length = 0
         self._shown: tuple[str, str | None] = ("running", None)
         self._carried, self._begun = bool(carried), False
@@ -264,12 +266,12 @@ class AgentWorkflow:
             document, version, sha256 = loaded.definition, loaded.version, loaded.sha256
         self._pin(start, document, version, sha256)
         state = new_state(self._definition, start, workflow.info().workflow_id, version)
-        return Machine(self._definition, state, _fresh_id, workflow.patched)
+        return Machine(self._definition, state, _fresh_id, workflow.patched).watched()
 
     def _restored(self, start: StartExecution, carried: Sequence[str]) -> Machine:
         """Return the machine of the run before, at once: updates may come in the first task, before `run` begins."""
         self._pin(start, start.definition or {}, start.version, start.sha256)
-        return Machine(self._definition, load(carried), _fresh_id, workflow.patched)
+        return Machine(self._definition, load(carried), _fresh_id, workflow.patched).watched()
 
     def _pin(self, start: StartExecution, document: dict[str, Any], version: int | None, sha256: str | None) -> None:
         try:
@@ -339,6 +341,8 @@ class AgentWorkflow:
         view = view_of(self._definition, machine.state)
         if view.status == "cancelled":
             await leave_envelope(view)
+        self._feed.finish(machine, view)
+        if view.status == "cancelled":
             raise asyncio.CancelledError
         if view.status == "failed":
             workflow.upsert_search_attributes([ERROR_TYPE.value_set(view.error.type if view.error else "failed")])
@@ -364,6 +368,7 @@ class AgentWorkflow:
         """Let people see the step table, and lists the status, where it is not Temporal's own."""
         status = status_of(machine.state, busy=machine.busy)
         workflow.set_current_details(markdown_table(self._definition, machine.state, status))
+        self._feed.show(machine, status, detail_of(machine.state) if status != "running" else None)
         detail = detail_of(machine.state) if status in ("awaiting", "queued") else None
         if machine.closed or (status, detail) == self._shown:
             return

@@ -58,6 +58,7 @@ CALLS = {
     "get_execution": Call("GET", "/executions/{execution_id}", TEMPORAL),
     "get_execution_ledger": Call("GET", "/executions/{execution_id}/ledger", TEMPORAL),
     "raise_budget": Call("POST", "/executions/{execution_id}/budget", TEMPORAL, {"tokens": 1}),
+    "watch_execution": Call("GET", "/executions/{execution_id}/events", REDIS | TEMPORAL),
     "pause_execution": Call("POST", "/executions/{execution_id}/pause", TEMPORAL, {}),
     "resume_execution": Call("POST", "/executions/{execution_id}/resume", TEMPORAL, {}),
     "cancel_execution": Call("POST", "/executions/{spare_execution_id}/cancel", TEMPORAL, {}),

@@ -31,6 +31,7 @@ OPERATIONS = {
     "get_execution": "GET /api/v1/executions/{execution_id}",
     "get_execution_ledger": "GET /api/v1/executions/{execution_id}/ledger",
     "raise_budget": "POST /api/v1/executions/{execution_id}/budget",
+    "watch_execution": "GET /api/v1/executions/{execution_id}/events",
     "pause_execution": "POST /api/v1/executions/{execution_id}/pause",
     "resume_execution": "POST /api/v1/executions/{execution_id}/resume",
     "cancel_execution": "POST /api/v1/executions/{execution_id}/cancel",

@@ -79,7 +79,7 @@ async def test_a_stream_is_bounded_in_length_and_in_life(
         await streams.append("e1", {"path": "ask", "turn": 0, "attempt": 1, "seq": number, "text": "x"})
     found = await streams.read("e1", limit=1000)
     assert 100 <= len(found) <= 300 and found[-1].seq == 999
-    assert 0 < await redis.ttl(streams._key("e1")) <= token_streams.LIFE_SECONDS
+    assert 0 < await redis.ttl(streams.key("e1")) <= token_streams.LIFE_SECONDS
 
 
 async def test_text_that_redis_is_too_slow_for_is_left_out_and_shows_as_a_gap(

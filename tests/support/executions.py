@@ -15,7 +15,7 @@ from orchestrator.client import closed_view, start_execution
 from orchestrator.definition import validate_definition
 from orchestrator.execution.messages import ExecutionView, StartExecution
 from orchestrator.settings import Settings
-from orchestrator.worker import build_worker
+from orchestrator.worker import build_worker, published_events
 
 
 class Runner:
@@ -82,6 +82,7 @@ async def worker_with(
             **changes,
         }
     )
-    worker: Worker = build_worker(client, own, [*ControlActivities(client).all(), *activities])
-    async with worker:
-        yield Runner(client, own)
+    async with published_events(own) as events:
+        worker: Worker = build_worker(client, own, [*ControlActivities(client).all(), *activities], [events])
+        async with worker:
+            yield Runner(client, own)
