@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis = connect_redis(settings)
         # Watchers may come by the hundred; they shall not take the turns of others.
-        watching = connect_redis(settings, connections=16)
+        watching = connect_redis(settings, calls_at_once=12)
         try:
             temporal = await connect(settings, lazy=True)
             calls = TemporalCalls(temporal, settings)

@@ -24,6 +24,7 @@ OPERATION_ROLES: Mapping[str, Needed] = {
     "simulate_definition": "viewer",
     "list_executions": "viewer",
     "get_execution": "viewer",
+    "watch_execution": "viewer",
     "get_execution_ledger": "viewer",
     "list_agents": "viewer",
     "get_agent": "viewer",

@@ -23,16 +23,16 @@ log = structlog.get_logger(__name__)
 CALL_SECONDS = 1.6
 """No call to an absent or stuck Redis lasts longer: the API answers 503 in under 2 s."""
 CONNECT_SECONDS = 0.9
-CONNECTIONS = 64
-CALLS_PER_CONNECTION = 0.75
-"""Calls that take turns leave room for those that do not."""
+CALLS_AT_ONCE = 48
+SPARE_CONNECTIONS = 16
+"""For calls that take no turns."""
 FSYNC_MILLISECONDS = 1300
 """`appendfsync everysec` syncs once a second, so a confirmed write may wait that long."""
 
 _warned_about_durability = False
 
 
-def connect_redis(settings: Settings, *, connections: int = CONNECTIONS) -> Redis:
+def connect_redis(settings: Settings, *, calls_at_once: int = CALLS_AT_ONCE) -> Redis:
     """Return a client of `settings.redis_dsn`; nothing is opened before the first call.
 
     Answers are `str`. The client never tries again by itself: an absent Redis is an error at once, and the caller
@@ -43,14 +43,14 @@ def connect_redis(settings: Settings, *, connections: int = CONNECTIONS) -> Redi
         decode_responses=True,
         protocol=2,
         encoding_errors="replace",
-        max_connections=connections,
+        max_connections=calls_at_once + SPARE_CONNECTIONS,
         timeout=CONNECT_SECONDS,
         retry=None,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=CALL_SECONDS,
     )
     client = Redis.from_pool(pool)
-    _gates[client] = _Gate(connections)
+    _gates[client] = _Gate(calls_at_once)
     return client
 
 
@@ -60,8 +60,8 @@ class _Gate:
     Once a call finds Redis away, those that queued before fail with it: nobody waits for one turn after the other.
     """
 
-    def __init__(self, connections: int = CONNECTIONS) -> None:
-        self._turns = asyncio.Semaphore(int(connections * CALLS_PER_CONNECTION))
+    def __init__(self, calls_at_once: int = CALLS_AT_ONCE) -> None:
+        self._turns = asyncio.Semaphore(calls_at_once)
         self._away: RedisUnavailable | None = None
         self._away_at = float("-inf")
 
