@@ -152,7 +152,9 @@ async def test_a_reader_whose_place_was_trimmed_gets_a_snapshot_first(
     async with working(isolated_settings):
         execution_id = await started(api)
         whole = await watched(api, execution_id)
-        await redis.xtrim(EventStreams(redis, isolated_settings.redis_key_prefix).key(execution_id), maxlen=3, approximate=False)
+        await redis.xtrim(
+            EventStreams(redis, isolated_settings.redis_key_prefix).key(execution_id), maxlen=3, approximate=False
+        )
         for after in (None, whole[0].id):
             frames = await watched(api, execution_id, after=after)
             assert kinds(frames)[0] == "snapshot"
