@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -17,7 +17,7 @@ from api.execution_history import initial_view
 from api.execution_links import links_of
 from api.executions import Outcome
 from api.pinned import Pinned
-from api.schemas.executions import ExecuteRequest, ExecutionDocument, StepRow
+from api.schemas.executions import CallbackRequest, ExecuteRequest, ExecutionDocument, StepRow
 from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
 from orchestrator.client import new_execution_id, start_execution, what_starts
 from orchestrator.definition.issues import Issue
@@ -32,6 +32,9 @@ from orchestrator.execution.errors import (
     WorkflowDeleted,
 )
 from orchestrator.execution.messages import ExecutionView, StartExecution
+from orchestrator.execution.messages_callbacks import CallbackTarget
+from orchestrator.guarded_http.rules import Refusal, parse_url
+from orchestrator.settings import Settings
 from orchestrator.stores.claims import keep_ahead
 from orchestrator.stores.definitions import StoredDefinition
 
@@ -88,6 +91,28 @@ def check_tags(definition: dict[str, Any], tags: dict[str, str]) -> None:
         raise RequestError(message, issues=[Issue("tags-too-large", message, "/tags", "send fewer or shorter tags")])
 
 
+def callback_of(settings: Settings, callback: CallbackRequest | None) -> CallbackTarget | None:
+    """Return who is told of an execution's end.
+
+    Raises:
+        RequestError: no URL of the web, or nothing to sign with.
+    """
+    if callback is None:
+        return None
+    url = parse_url(callback.url)
+    if isinstance(url, Refusal) or url.scheme not in ("http", "https") or not url.host:
+        _refuse_callback("the callback's url is no http or https URL", "/callback/url")
+    if callback.secret is None and settings.callback_signing_secret is None:
+        _refuse_callback(
+            "nothing can sign the callback", "/callback", "set CALLBACK_SIGNING_SECRET, or name a `secret`"
+        )
+    return CallbackTarget(url=callback.url, secret=callback.secret)
+
+
+def _refuse_callback(message: str, pointer: str, hint: str | None = None) -> NoReturn:
+    raise RequestError(message, hint=hint, issues=[Issue("invalid-value", message, pointer, hint)])
+
+
 async def start(services: Services, stored: Pinned, request: ExecuteRequest) -> ExecutionDocument:
     """Start an execution pinned to a definition and return its first document.
 
@@ -110,6 +135,7 @@ async def start(services: Services, stored: Pinned, request: ExecuteRequest) -> 
         sha256=stored.sha256,
         input=request.input_data,
         slot=place.slot if place is not None and place.at_once else None,
+        callback=callback_of(services.settings, request.callback),
     )
     # Before the call to Temporal and outside its time limit: the store's fsync may take a second.
     await keep_ahead(services.temporal.data_converter, message, what_starts(message))

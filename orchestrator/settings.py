@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     stream_tokens: bool = True
     """Stream model answers and show their text to watchers of the execution as it arrives."""
 
+    callback_signing_secret: SecretStr | None = None
+    """Signs callbacks of starts that name no secret: `whsec_` and base64, or any text."""
+
     http_allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts and CIDRs exempt from the HTTP guard's address and port rules, comma-separated."""
     http_max_response_bytes: int = 10 * 1024 * 1024

@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.callbacks import CallbackActivities
 from activities.concurrency import ConcurrencyActivities
 from activities.control import ControlActivities
 from activities.definitions import DefinitionActivities
@@ -52,6 +53,7 @@ from orchestrator.stores.transcripts import Transcripts
 from orchestrator.stores.vectors import VectorStore, open_vectors
 from orchestrator.worker_report import WorkerReport
 from orchestrator.workflows.agent_workflow import AgentWorkflow
+from orchestrator.workflows.callback_delivery import CallbackDelivery
 from orchestrator.workflows.concurrency_gate import ConcurrencyGate
 from orchestrator.workflows.search_attributes import TYPES
 
@@ -90,7 +92,7 @@ def build_worker(
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
-        workflows=[AgentWorkflow, ConcurrencyGate],
+        workflows=[AgentWorkflow, ConcurrencyGate, CallbackDelivery],
         activities=activities,
         interceptors=interceptors,
         workflow_runner=workflow_runner(settings),
@@ -119,7 +121,8 @@ async def step_activities(
         stack.callback(embedder.close)
         http = GuardedHttp.from_settings(settings)
         stack.push_async_callback(http.aclose)
-        requests = HttpActivities(http, Secrets.from_settings(settings), factory.breakers)
+        secrets = Secrets.from_settings(settings)
+        requests = HttpActivities(http, secrets, factory.breakers)
         price = partial(cost_usd, settings.model_prices)
         tools = await stack.enter_async_context(
             open_tools(settings, redis, requests.perform, factory.breakers, memory=SemanticMemory(vectors, embedder))
@@ -137,6 +140,7 @@ async def step_activities(
             *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
             *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix), client).all(),
             *requests.all(),
+            *CallbackActivities(client, http, secrets, settings).all(),
             *ModelActivities(factory, calls, turns, tokens).all(),
             *SessionActivities(factory, calls, summaries).all(),
             *ToolActivities(tools, factory).all(),

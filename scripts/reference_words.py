@@ -30,6 +30,7 @@ SETTINGS = {
     '"output_per_million": 2, "cached_input_per_million": 0.1}}`; a name may end in `*`. Unknown: no cost is told.',
     "model_stall_seconds": "How long a streamed answer may pause once it has begun.",
     "stream_tokens": "Stream model answers, and show their text to watchers of the execution as it arrives.",
+    "callback_signing_secret": "Signs callbacks of starts that name no secret; API and workers need it.",
     "http_max_response_bytes": "Largest body that an `api_call` reads.",
     "api_host": "Address that the API listens on.",
     "api_port": "Port that the API listens on.",

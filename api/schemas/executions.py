@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from orchestrator.definition.limits import SECRET_NAME_PATTERN
 from orchestrator.execution.messages import ErrorInfo, Lineage, OpenApproval, SignalsView
 from orchestrator.execution.messages_ledger import SpendTotals
 
@@ -38,6 +39,17 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class CallbackRequest(Body):
+    """Where to post the execution's end: signed by Standard Webhooks, sent again for three days until 2xx."""
+
+    url: str = Field(min_length=1, max_length=2000, description="kept in the execution's history: no secrets in it")
+    secret: str | None = Field(
+        None,
+        pattern=SECRET_NAME_PATTERN,
+        description="name of the secret that signs; null: `CALLBACK_SIGNING_SECRET`",
+    )
+
+
 class ExecuteRequest(Body):
     """How to start an execution."""
 
@@ -59,6 +71,7 @@ class ExecuteRequest(Body):
     tags: dict[TagKey, TagValue] = Field(
         default_factory=dict, max_length=50, description="searchable, over the definition's"
     )
+    callback: CallbackRequest | None = Field(None, description="who is told of the end, however it comes")
 
 
 class ReasonRequest(Body):

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from orchestrator.execution.messages_callbacks import CallbackTarget
 from orchestrator.execution.messages_ledger import LedgerView
 from orchestrator.execution.messages_secrets import SecretSlot
 
@@ -81,6 +82,8 @@ class StartExecution(BaseModel):
     """When the parent's time ends, ISO 8601; an execution takes the smaller of its own and this."""
     budget: BudgetShare | None = None
     """What the parent lets it spend; its own limits apply too."""
+    callback: CallbackTarget | None = None
+    """Who is told of its end."""
     history_events: int | None = None
     """Continue as new from this many events (tests; None: the built-in bounds)."""
 

@@ -84,6 +84,7 @@ class OrchestratorClient:
         async_execution: bool = True,
         wait_seconds: float | None = None,
         idempotency_key: str | None = None,
+        callback: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Start an execution; gives its document, closed or not.
 
@@ -93,10 +94,13 @@ class OrchestratorClient:
             async_execution: answer at once; else when it is closed or `wait_seconds` are over.
             wait_seconds: how long a synchronous answer may take, 60 by default.
             idempotency_key: a second start with the same key is the first.
+            callback: `{"url": …, "secret": …}`: who is told of the end.
         """
         body: dict[str, Any] = {"input_data": input_data, "async_execution": async_execution}
         if wait_seconds is not None:
             body["wait_seconds"] = wait_seconds
+        if callback is not None:
+            body["callback"] = dict(callback)
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         waiting = 0.0 if async_execution else DEFAULT_WAIT_SECONDS if wait_seconds is None else wait_seconds
         path = f"/workflows/{_segment(workflow_id)}/execute"

@@ -30,6 +30,7 @@ from orchestrator.execution.messages import (
 from orchestrator.execution.requests import schema_check
 from orchestrator.execution.views import detail_of, markdown_table, status_of, view_of
 from orchestrator.expressions import ExpressionError
+from orchestrator.workflows.callback_delivery import await_callback_child
 from orchestrator.workflows.carrying import NOW_BYTES, SOON_BYTES, SOON_EVENTS, dump, load
 from orchestrator.workflows.concurrency_slot import ConcurrencySlot
 from orchestrator.workflows.definition_cache import compiled
@@ -47,11 +48,7 @@ CHILDREN_CARRIED = "children-carried"
 
 @workflow.defn(name=WORKFLOW_TYPE)
 class AgentWorkflow:
-    """Interprets any workflow definition.
-
-    Signals: `pause(reason)`, `resume`, `cancel(reason)`, `signal({name, payload})`. Updates: `approve`, `retry_step`,
-    `skip_step`, `set_step_output`, `raise_budget`. Query: `state`. Temporal's own cancel ends it as cancelled.
-    """
+    """Interprets any workflow definition, moved by signals, updates and Temporal's native cancel. Query: `state`."""
 
     @workflow.init
     def __init__(self, start: Any, *carried: Any) -> None:
@@ -83,6 +80,7 @@ class AgentWorkflow:
         """
         self._start = _parse(start)
         self._performer.history_events = self._start.history_events
+        await await_callback_child(self._start, self._inbox)
         machine = self._machine = self._machine or await self._prepare(self._start)
         await self._slot.take(self._definition, machine, self._inbox, self._drain)
         self._begin(machine)
