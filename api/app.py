@@ -10,22 +10,22 @@ from fastapi.routing import iter_route_contexts
 
 from api import problems
 from api.access import authorize
-from api.audit_trail import AuditTrail
 from api.dependencies import Services
 from api.event_ends import EventEnds
 from api.event_frames import EventFrames
 from api.event_hub import EventHub
 from api.execution_links import PREFIX
 from api.executions import ExecutionReader
+from api.idempotent_starts import StartsUnderWay
 from api.middleware import SecureHeaders, UniformPaths
 from api.openapi import describe
 from api.routes import (
     agents,
-    audit,
     breakers,
     collections,
     executions,
     executions_messages,
+    executions_recovery,
     executions_watching,
     health,
     keys,
@@ -42,7 +42,6 @@ from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates, connect, disconnect
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ApiKeys
-from orchestrator.stores.audit import AuditLog
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.event_streams import EventStreams
 from orchestrator.stores.leases import WorkerLeases
@@ -77,7 +76,6 @@ def create_app(settings: Settings) -> FastAPI:
                 agents=AgentFactory(settings, redis=redis),
                 leases=leases,
                 keys=ApiKeys(redis, settings),
-                audit=AuditLog(redis, settings.redis_key_prefix, settings.api_audit_entries),
                 executions=reader,
                 gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
                 events=EventFrames(
@@ -100,11 +98,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.simulator = Simulator()
+    app.state.starts = StartsUnderWay()
     app.include_router(_routes())
     problems.install(app)
     describe(app)
     slashed = [context.path for context in iter_route_contexts(app.routes) if (context.path or "").endswith("/")]
-    app.add_middleware(AuditTrail)
     app.add_middleware(UniformPaths, collections=[path for path in slashed if path])
     app.add_middleware(SecureHeaders)
     return app
@@ -118,6 +116,7 @@ def _routes() -> APIRouter:
         executions,
         executions_messages,
         executions_watching,
+        executions_recovery,
         agents,
         tools,
         breakers,
@@ -126,7 +125,6 @@ def _routes() -> APIRouter:
         schedules,
         language,
         keys,
-        audit,
         health,
     )
     for part in parts:

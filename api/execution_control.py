@@ -60,6 +60,19 @@ class ExecutionControl:
         await self._call(execution_id, handle.cancel(reason=reason))
         return await self._reader.read(execution_id)
 
+    async def terminate(self, execution_id: str, reason: str) -> ExecutionDocument:
+        """End it at once.
+
+        Raises:
+            WrongState: it is closed.
+        """
+        description = await self._reader.describe(execution_id)
+        if description.status != WorkflowExecutionStatus.RUNNING:
+            raise closed_error(await self._reader.read(execution_id), "terminated")
+        handle = self._reader.handle(execution_id, description.run_id)
+        await self._call(execution_id, handle.terminate(reason=reason or None))
+        return await self._reader.read(execution_id)
+
     async def _open(self, execution_id: str, what: str) -> ExecutionDocument:
         document = await self._reader.read(execution_id)
         if document.status in CLOSED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -37,13 +38,16 @@ from orchestrator.execution.messages_ledger import LedgerView
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_errors, fetch_envelope
 from orchestrator.stores.leases import WorkerLeases
-from orchestrator.workflows.search_attributes import DEFINITION_ID, DEFINITION_VERSION, DETAIL, STATUS
+from orchestrator.workflows.search_attributes import DEFINITION_ID, DEFINITION_VERSION, DETAIL, RERUN_OF, STATUS
 
 PROMPT_SECONDS = 1.0
 """A worker answers a query in milliseconds; after this time we ask whether there is one."""
 QUERY_SECONDS = 3.0
 """A busy worker, or one that must replay a long history, gets this long; then Temporal alone is asked."""
 LONGEST_EXECUTION_ID = 128
+MOST_RERUNS = 100
+_PLAIN_ID = re.compile(r"[A-Za-z0-9._~:/ -]+")
+"""What needs no quotation in a visibility query."""
 
 Handle = WorkflowHandle[object, ExecutionView]
 
@@ -229,6 +233,7 @@ class ExecutionReader:
         document.error = view.error or _error_of(document.status, outcome.failure)
         document.approvals = []
         _close_steps(document.steps, description.close_time)
+        document.reruns = await self._reruns(description.id)
         return document, view
 
     async def _kept_envelope(self, description: WorkflowExecutionDescription) -> ExecutionView | None:
@@ -239,6 +244,19 @@ class ExecutionReader:
                 return await fetch_envelope(self._client.data_converter, reference, ExecutionView)
         except (Unavailable, ApplicationError, ValidationError):
             return None
+
+    async def _reruns(self, execution_id: str) -> list[str] | None:
+        """Return the executions that run this one again; None where visibility does not tell."""
+        if not _PLAIN_ID.fullmatch(execution_id):
+            return []
+        query = f"{RERUN_OF.name} = '{execution_id}'"
+        try:
+            async with self._calls.bounded():
+                found = [item.id async for item in self._client.list_workflows(query, limit=MOST_RERUNS)]
+        except (TemporalUnavailable, RPCError):
+            return None
+        # A run that was continued, and another attempt, have the id too.
+        return list(dict.fromkeys(found))
 
     async def _view_without_worker(self, description: WorkflowExecutionDescription, handle: Handle) -> ExecutionView:
         attributes = description.typed_search_attributes

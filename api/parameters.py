@@ -46,6 +46,16 @@ IdempotencyKey = Annotated[
         examples=["decision-4711"],
     ),
 ]
+StartKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="the same start sent again with the same key is the same execution",
+        examples=["order-4711"],
+    ),
+]
 ExecutionId = Annotated[str, Path(description="`execution_id`, Temporal's workflow id")]
 
 

@@ -45,6 +45,9 @@ OPERATION_ROLES: Mapping[str, Needed] = {
     "pause_execution": "operator",
     "resume_execution": "operator",
     "cancel_execution": "operator",
+    "terminate_execution": "operator",
+    "retry_execution": "operator",
+    "rerun_execution": "operator",
     "signal_execution": "operator",
     "decide_approval": "operator",
     "retry_step": "operator",
@@ -74,7 +77,6 @@ OPERATION_ROLES: Mapping[str, Needed] = {
     "create_collection": "editor",
     "delete_collection": "editor",
     # Who may do what, and who did.
-    "list_audit_entries": "admin",
     "list_keys": "admin",
     "create_key": "admin",
     "revoke_key": "admin",

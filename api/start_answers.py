@@ -18,6 +18,7 @@ async def answer_start(
     response: Response,
     *,
     wait_seconds: float | None,
+    new: bool = True,
 ) -> ExecutionDocument:
     """Return the document to answer with, and set status and `Location`.
 
@@ -27,9 +28,10 @@ async def answer_start(
         request: tells when the client goes away, which stops nothing.
         response: 202, or 200 where the execution closed in time.
         wait_seconds: how long to wait for the end; None: not at all.
+        new: False where an earlier, equal start had made it.
     """
     response.headers["Location"] = f"{PREFIX}/executions/{document.execution_id}"
-    response.status_code = 202
+    response.status_code = 202 if new else 200
     if wait_seconds is None:
         return document
     outcome = await wait_for_end(services, document.execution_id, wait_seconds, lambda: _disconnected(request))

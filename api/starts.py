@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -16,7 +18,8 @@ from api.dependencies import Services
 from api.execution_history import initial_view
 from api.execution_links import links_of
 from api.executions import Outcome
-from api.pinned import Pinned
+from api.idempotent_starts import Keyed
+from api.pinned import Pinned, UnstoredDefinition
 from api.schemas.executions import CallbackRequest, ExecuteRequest, ExecutionDocument, StepRow
 from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
 from orchestrator.client import new_execution_id, start_execution, what_starts
@@ -33,10 +36,12 @@ from orchestrator.execution.errors import (
 )
 from orchestrator.execution.messages import ExecutionView, StartExecution
 from orchestrator.execution.messages_callbacks import CallbackTarget
+from orchestrator.execution.state import ExecutionState
 from orchestrator.guarded_http.rules import Refusal, parse_url
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import keep_ahead
 from orchestrator.stores.definitions import StoredDefinition
+from orchestrator.workflows.carrying import dump
 
 START_SECONDS = 1.2
 LOOKUP_SECONDS = 0.5
@@ -59,16 +64,16 @@ async def pin_definition(services: Services, workflow_id: str, version: int | No
     return stored
 
 
-def check_input(definition: dict[str, Any], value: Any) -> None:
+def check_input(definition: dict[str, Any], value: Any, pointer: str = "/input_data") -> None:
     """Check a start's input early; the workflow would fail on it anyway.
 
     Raises:
-        InvalidInput: with pointers into `/input_data`.
+        InvalidInput: with pointers into the body.
     """
     schema = definition.get("input_schema")
     if schema is None:
         return
-    issues = value_issues(schema, value, "/input_data")
+    issues = value_issues(schema, value, pointer)
     if issues:
         first = issues[0]
         raise InvalidInput(
@@ -113,10 +118,88 @@ def _refuse_callback(message: str, pointer: str, hint: str | None = None) -> NoR
     raise RequestError(message, hint=hint, issues=[Issue("invalid-value", message, pointer, hint)])
 
 
-async def start(services: Services, stored: Pinned, request: ExecuteRequest) -> ExecutionDocument:
-    """Start an execution pinned to a definition and return its first document.
+def check_options(definition: dict[str, Any], seconds: float | None) -> None:
+    """Refuse a time that the definition does not grant.
 
     Raises:
+        RequestError: it is longer than the definition's own.
+    """
+    most = (definition.get("timeouts") or {}).get("execution_seconds")
+    if seconds is not None and most is not None and seconds > most:
+        message = f"options.execution_seconds is {seconds:g}; the definition lets an execution take {most:g}"
+        hint = "ask for less, or store the workflow with a longer timeouts.execution_seconds"
+        raise RequestError(message, hint=hint, issues=[Issue("too-long", message, "/options/execution_seconds", hint)])
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How an execution is started.
+
+    Attributes:
+        execution_id: its id.
+        tags: over the definition's.
+        priority: 1 to 5; None: the server's own.
+        memo: kept beside it.
+        fresh: nobody else can have chosen the id: whatever has it is this very start.
+        position: where it goes on from.
+        previous_run: the run of the attempt before, for the next attempt of an execution.
+    """
+
+    execution_id: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    priority: int | None = None
+    memo: Mapping[str, Any] | None = None
+    fresh: bool = False
+    position: ExecutionState | None = None
+    previous_run: str | None = None
+
+
+class AlreadyThere(Exception):
+    """An execution has this id already."""
+
+
+async def start(
+    services: Services, stored: Pinned, request: ExecuteRequest, keyed: Keyed | None = None
+) -> ExecutionDocument:
+    """Start an execution pinned to a definition and return its first document.
+
+    Args:
+        services: the app's services.
+        stored: the definition.
+        request: the start's body.
+        keyed: the id and the fingerprint that an idempotency key gives it.
+
+    Raises:
+        AlreadyThere: an execution has the key's id.
+        RequestError: the tags are too large, or the time is longer than the definition's.
+        OrchestratorError: as `launch`.
+    """
+    check_tags(stored.definition, request.tags)
+    check_options(stored.definition, request.options.execution_seconds)
+    message = StartExecution(
+        workflow_id=stored.workflow_id,
+        definition=stored.definition,
+        version=stored.version,
+        sha256=stored.sha256,
+        input=request.input_data,
+        execution_seconds=request.options.execution_seconds,
+        callback=callback_of(services.settings, request.callback),
+    )
+    how = Launch(
+        keyed.execution_id if keyed is not None else new_execution_id(),
+        tags=request.tags,
+        priority=request.options.priority,
+        memo=keyed.memo if keyed is not None else None,
+        fresh=keyed is None,
+    )
+    return await launch(services, message, how)
+
+
+async def launch(services: Services, message: StartExecution, how: Launch) -> ExecutionDocument:
+    """Start an execution and return its first document.
+
+    Raises:
+        AlreadyThere: an execution has the id.
         TemporalUnavailable: nothing was started; with the code `start-unknown` and the execution id in its details
             where Temporal did not say.
         PayloadTooLarge: definition and input are together over the limit.
@@ -125,60 +208,69 @@ async def start(services: Services, stored: Pinned, request: ExecuteRequest) -> 
         NoWorker: nobody runs the gate that would say so.
         ExpressionError: the concurrency key's expression fails on this input.
     """
-    check_tags(stored.definition, request.tags)
-    execution_id = new_execution_id()
-    place = await find_place(stored, request.input_data, execution_id)
-    message = StartExecution(
-        workflow_id=stored.workflow_id,
-        definition=stored.definition,
-        version=stored.version,
-        sha256=stored.sha256,
-        input=request.input_data,
-        slot=place.slot if place is not None and place.at_once else None,
-        callback=callback_of(services.settings, request.callback),
-    )
+    pinned = UnstoredDefinition(message.workflow_id, message.sha256 or "", message.definition or {})
+    place = await find_place(pinned, message.input, how.execution_id)
+    message.slot = place.slot if place is not None and place.at_once else None
+    if how.position is not None:
+        how.position.slot = message.slot
     # Before the call to Temporal and outside its time limit: the store's fsync may take a second.
     await keep_ahead(services.temporal.data_converter, message, what_starts(message))
     if place is None or not place.at_once:
-        run_id = await _start(services, message, execution_id, request.tags)
+        run_id = await _start(services, message, how)
     else:
         async with place.held(services):
-            run_id = await _start(services, message, execution_id, request.tags)
-    return _first_document(services, message, execution_id, run_id, queued=place is not None and not place.at_once)
+            run_id = await _start(services, message, how)
+    queued = place is not None and not place.at_once
+    return _first_document(services, message, how.execution_id, run_id, queued=queued)
 
 
-async def _start(services: Services, message: StartExecution, execution_id: str, tags: dict[str, str]) -> str | None:
-    timeout = timedelta(seconds=PATIENCE_SECONDS)
+async def _start(services: Services, message: StartExecution, how: Launch) -> str | None:
+    carried = await asyncio.to_thread(dump, how.position) if how.position is not None else []
+    for chunk in carried:
+        await keep_ahead(services.temporal.data_converter, chunk, "the position that it goes on from")
     try:
         async with services.calls.bounded(START_SECONDS):
             handle = await start_execution(
-                services.temporal, services.settings, message, execution_id=execution_id, tags=tags, rpc_timeout=timeout
+                services.temporal,
+                services.settings,
+                message,
+                execution_id=how.execution_id,
+                tags=how.tags,
+                carried=carried,
+                again=how.previous_run is not None,
+                memo=how.memo,
+                priority=how.priority,
+                rpc_timeout=timedelta(seconds=PATIENCE_SECONDS),
             )
     except WorkflowAlreadyStartedError as error:
-        # The id is new: an earlier try of this same call got through.
-        return error.run_id
+        if how.fresh:
+            # An earlier try of this same call got through.
+            return error.run_id
+        raise AlreadyThere from error
     except TemporalUnavailable as error:
         if is_connect_failure(error.__cause__ or error):
             raise
-        return await _look_up(services, execution_id, error)
+        return await _look_up(services, how, error)
     except RPCError as error:
         raise _refused(error, message) from error
     return handle.result_run_id
 
 
-async def _look_up(services: Services, execution_id: str, reason: TemporalUnavailable) -> str | None:
+async def _look_up(services: Services, how: Launch, reason: TemporalUnavailable) -> str | None:
     """Return the run of a start that went unanswered, if it is there."""
-    try:
+    found = how.previous_run
+    with suppress(TimeoutError, TemporalUnavailable, ExecutionNotFound, RPCError):
         async with asyncio.timeout(LOOKUP_SECONDS):
-            return (await services.executions.describe(execution_id)).run_id
-    except (TimeoutError, TemporalUnavailable, ExecutionNotFound, RPCError):
-        raise TemporalUnavailable(
-            f"{reason.message}; execution '{execution_id}' may or may not have started",
-            hint=f"GET /api/v1/executions/{execution_id} tells once Temporal is back; start again if it is not found",
-            retry_after_seconds=2,
-            details={"execution_id": execution_id},
-            code="start-unknown",
-        ) from reason
+            found = (await services.executions.describe(how.execution_id)).run_id
+    if found != how.previous_run:
+        return found
+    raise TemporalUnavailable(
+        f"{reason.message}; execution '{how.execution_id}' may or may not have started",
+        hint=f"GET /api/v1/executions/{how.execution_id} tells once Temporal is back; start again if it is not found",
+        retry_after_seconds=2,
+        details={"execution_id": how.execution_id},
+        code="start-unknown",
+    ) from reason
 
 
 def _refused(error: RPCError, message: StartExecution) -> Exception:

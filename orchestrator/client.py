@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 from weakref import WeakValueDictionary
 
 from temporalio.client import (
@@ -15,7 +19,7 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
 )
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -31,6 +35,7 @@ from orchestrator.workflows.search_attributes import at_start
 
 ASKED_AT_ONCE = 4
 """Updates that one process has on its way to one gate."""
+_NEXT_ATTEMPT = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -80,6 +85,12 @@ def new_execution_id() -> str:
     return "ex-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(26))
 
 
+def keyed_execution_id(caller: str, workflow_id: str, idempotency_key: str) -> str:
+    """Return the id of the execution that a start with an idempotency key makes, however often it is sent."""
+    digest = hashlib.sha256(json.dumps([caller, workflow_id, idempotency_key]).encode()).digest()
+    return "ex-" + base64.b32encode(digest).decode().lower()[:26]
+
+
 def what_starts(start: StartExecution) -> str:
     """Return how errors about its size name a start."""
     return f"the start of workflow '{start.workflow_id}' (definition and input)"
@@ -92,6 +103,10 @@ async def start_execution(
     *,
     execution_id: str | None = None,
     tags: Mapping[str, str] | None = None,
+    carried: Sequence[str] = (),
+    again: bool = False,
+    memo: Mapping[str, Any] | None = None,
+    priority: int | None = None,
     rpc_timeout: timedelta | None = None,
 ) -> WorkflowHandle[object, ExecutionView]:
     """Start one execution; its id is Temporal's workflow id.
@@ -102,6 +117,10 @@ async def start_execution(
         start: the pinned definition and the input, or a reference to a stored definition.
         execution_id: chosen by the caller, so that a start whose answer was lost can be looked up; a new one if None.
         tags: further tags, over the definition's own.
+        carried: the position to go on from, in chunks.
+        again: the next attempt of an execution that ended otherwise than completed.
+        memo: kept beside the execution.
+        priority: 1 (first) to 5, of its workflow tasks and activities.
         rpc_timeout: how long one call to Temporal may take.
 
     Raises:
@@ -115,13 +134,15 @@ async def start_execution(
     all_tags = {**definition.get("tags", {}), **(tags or {})}
     return await client.start_workflow(
         WORKFLOW_TYPE,
-        start,
+        args=[start, *carried],
         id=execution_id or new_execution_id(),
         task_queue=settings.temporal_task_queue,
         result_type=ExecutionView,
-        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        id_reuse_policy=_NEXT_ATTEMPT if again else WorkflowIDReusePolicy.REJECT_DUPLICATE,
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-        search_attributes=at_start(start.workflow_id, start.version, all_tags),
+        search_attributes=at_start(start.workflow_id, start.version, all_tags, start.lineage.rerun_of),
+        memo=memo,
+        priority=Priority(priority_key=priority) if priority else Priority.default,
         static_summary=definition.get("name") or start.workflow_id,
         rpc_timeout=rpc_timeout,
     )

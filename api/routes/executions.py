@@ -6,11 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
+from api.access import access_of
 from api.dependencies import ServicesDep
 from api.execution_control import ExecutionControl
 from api.execution_lists import list_executions
+from api.idempotent_starts import Keyed, StartsUnderWay, keyed_start, started_before
 from api.json_body import StrictJsonRoute
-from api.parameters import Cursor, ExecutionId, ExistingWorkflowId, Limit, ScheduleIdQuery, WorkflowIdQuery
+from api.parameters import Cursor, ExecutionId, ExistingWorkflowId, Limit, ScheduleIdQuery, StartKey, WorkflowIdQuery
 from api.schemas.executions import (
     AwaitedDetail,
     ExecuteRequest,
@@ -21,7 +23,7 @@ from api.schemas.executions import (
 )
 from api.schemas.problems import WITH_BODY, problems
 from api.start_answers import answer_start
-from api.starts import check_input, pin_definition, start
+from api.starts import AlreadyThere, check_input, pin_definition, start
 from orchestrator.execution.messages_ledger import LedgerView
 
 router = APIRouter(tags=["executions"], route_class=StrictJsonRoute)
@@ -35,7 +37,10 @@ _ACTION = problems(*WITH_BODY, 404, 409, 503)
     operation_id="execute_workflow",
     summary="Start an execution",
     responses={
-        200: {"model": ExecutionDocument, "description": "Synchronous: the execution is closed, failed ones too"},
+        200: {
+            "model": ExecutionDocument,
+            "description": "Synchronous: the execution is closed, failed ones too; or the same start was made before",
+        },
         202: {"model": ExecutionDocument, "description": "Started; read it at `Location`"},
         **problems(*WITH_BODY, 404, 409, 410, 503),
     },
@@ -46,17 +51,39 @@ async def execute_workflow(
     request: Request,
     response: Response,
     body: Annotated[ExecuteRequest | None, Body()] = None,
+    idempotency_key: StartKey = None,
 ) -> ExecutionDocument:
     """Start an execution pinned to a version; answer at once (202), or wait for its end (200, or 202 after the wait).
 
-    A client that goes away stops nothing.
+    A client that goes away stops nothing. With an `Idempotency-Key`, the same start sent again answers 200 with the
+    execution that it made the first time; with another body it is 409.
     """
     body = body or ExecuteRequest()
+    if idempotency_key is not None:
+        keyed = keyed_start(access_of(request).name, workflow_id, idempotency_key, body)
+        under_way: StartsUnderWay = request.app.state.starts
+        document, new = await under_way.once(keyed, lambda: _started(services, workflow_id, body, keyed))
+    else:
+        document, new = await _started(services, workflow_id, body, None)
+    wait_seconds = None if body.async_execution else body.wait_seconds
+    return await answer_start(services, document, request, response, wait_seconds=wait_seconds, new=new)
+
+
+async def _started(
+    services: ServicesDep, workflow_id: str, body: ExecuteRequest, keyed: Keyed | None
+) -> tuple[ExecutionDocument, bool]:
+    """Start an execution, or find the one that this start made before; tell whether it is new."""
+    if keyed is not None and await started_before(services, keyed):
+        return await services.executions.read(keyed.execution_id), False
     stored = await pin_definition(services, workflow_id, body.version)
     check_input(stored.definition, body.input_data)
-    document = await start(services, stored, body)
-    wait_seconds = None if body.async_execution else body.wait_seconds
-    return await answer_start(services, document, request, response, wait_seconds=wait_seconds)
+    try:
+        return await start(services, stored, body, keyed), True
+    except AlreadyThere:
+        # The same start came twice at the same time.
+        if keyed is None or not await started_before(services, keyed):
+            raise
+        return await services.executions.read(keyed.execution_id), False
 
 
 @router.get("/executions/", operation_id="list_executions", summary="List executions", responses=problems(422, 503))
@@ -144,6 +171,20 @@ async def resume_execution(services: ServicesDep, execution_id: ExecutionId, bod
 async def cancel_execution(services: ServicesDep, execution_id: ExecutionId, body: Reason = None) -> ExecutionDocument:
     """Ask Temporal to cancel it: activities in flight are cancelled and awaited, the status becomes `cancelled`."""
     return await _control(services).cancel(execution_id, body.reason if body else "")
+
+
+@router.post(
+    "/executions/{execution_id}/terminate",
+    operation_id="terminate_execution",
+    summary="Terminate an execution",
+    status_code=202,
+    responses=_ACTION,
+)
+async def terminate_execution(
+    services: ServicesDep, execution_id: ExecutionId, body: Reason = None
+) -> ExecutionDocument:
+    """End it at once: nothing is undone, `on_cancel` does not run, children go on by themselves."""
+    return await _control(services).terminate(execution_id, body.reason if body else "")
 
 
 def _control(services: ServicesDep) -> ExecutionControl:

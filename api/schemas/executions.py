@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from orchestrator.definition.limits import SECRET_NAME_PATTERN
+from orchestrator.definition.limits import LONGEST_SECONDS, SECRET_NAME_PATTERN
 from orchestrator.execution.messages import ErrorInfo, Lineage, OpenApproval, SignalsView
 from orchestrator.execution.messages_ledger import SpendTotals
 
@@ -50,6 +50,15 @@ class CallbackRequest(Body):
     )
 
 
+class ExecuteOptions(Body):
+    """Bounds and rank of one execution."""
+
+    execution_seconds: float | None = Field(
+        None, gt=0, le=LONGEST_SECONDS, description="deadline of this execution, where the definition's is not sooner"
+    )
+    priority: int | None = Field(None, ge=1, le=5, description="1 is served first; 3 by default")
+
+
 class ExecuteRequest(Body):
     """How to start an execution."""
 
@@ -72,6 +81,29 @@ class ExecuteRequest(Body):
         default_factory=dict, max_length=50, description="searchable, over the definition's"
     )
     callback: CallbackRequest | None = Field(None, description="who is told of the end, however it comes")
+    options: ExecuteOptions = Field(default_factory=lambda: ExecuteOptions())
+
+
+class RerunRequest(Body):
+    """From where an execution runs again, and with what."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"from_step": "enrich_lead", "reason": "the research agent was fixed"},
+                {"from_step": "enrich_lead", "outputs": {"qualify_lead": {"score": 9}}},
+            ]
+        }
+    )
+
+    from_step: str = Field(
+        min_length=1, max_length=4000, description="path of a step that ran; inside a block, the block runs again"
+    )
+    input: Any = Field(None, description="another input, where given; `input_schema` may restrict it")
+    outputs: dict[str, Any] = Field(
+        default_factory=dict, max_length=5000, description="other outputs of root steps that do not run again"
+    )
+    reason: str = Field("", max_length=1000)
 
 
 class ReasonRequest(Body):
@@ -95,12 +127,7 @@ class ApprovalRequest(Body):
     )
 
     decision: Literal["approved", "rejected"]
-    by: str = Field(
-        "operator",
-        min_length=1,
-        max_length=200,
-        description="who decides, one of the step's `approvers`: the name of the API key, which this may repeat",
-    )
+    by: str = Field("operator", min_length=1, max_length=200, description="who decides; one of the step's `approvers`")
     form: Any = Field(None, description="any JSON value; the step's `form_schema` may restrict it")
     reason: str = Field("", max_length=1000)
 
@@ -232,6 +259,9 @@ class ExecutionDocument(BaseModel):
         None, description="what was spent so far, children included; null: nothing; `/ledger` tells of each call"
     )
     lineage: Lineage = Field(default_factory=Lineage)
+    reruns: list[str] | None = Field(
+        None, description="executions that run this one again, newest first; null while it runs, or where nobody told"
+    )
     links: Links
 
 

@@ -28,7 +28,8 @@ register() {
         --name WorkflowTags --type KeywordList \
         --name OrchestratorStatus --type Keyword \
         --name OrchestratorDetail --type Keyword \
-        --name OrchestratorErrorType --type Keyword 2>&1
+        --name OrchestratorErrorType --type Keyword \
+        --name OrchestratorRerunOf --type Keyword 2>&1
 }
 
 # A new namespace reaches the server's caches after some seconds.

@@ -102,13 +102,25 @@ class Beginnings:
         else:
             self._begin_leaf(place, fields, secrets)
 
+    def go_on(self, place: Place) -> None:
+        """Go on with a block of a recovered position.
+
+        Raises:
+            ExpressionError: a condition failed.
+        """
+        self._start_block_timer(place)
+        self._blocks.go_on(place)
+
     def _begin_block(self, place: Place, fields: dict[str, Any]) -> None:
+        self._start_block_timer(place)
+        self._blocks.begin(place, fields)
+
+    def _start_block_timer(self, place: Place) -> None:
         own = place.step.model.timeouts
         if own is not None and own.schedule_to_close_seconds and f"{place.path}~block" not in self._engine.state.timers:
             self._engine.start_timer(
                 "block", place, own.schedule_to_close_seconds, f"{place.step.model.label}: time-out"
             )
-        self._blocks.begin(place, fields)
 
     def _begin_leaf(self, place: Place, fields: dict[str, Any], secrets: list[SecretSlot]) -> None:
         model = place.step.model

@@ -62,6 +62,20 @@ class Blocks:
         else:
             self._ends.complete(place, output, scope_bytes(run.compiled, run.state, output))
 
+    def go_on(self, place: Place) -> None:
+        """Go on with a block of a recovered position: its open scopes do by themselves."""
+        model, cursor = place.step.model, _cursor(place)
+        if isinstance(model, Parallel):
+            self._more_branches(place, model)
+            if not place.record.scopes and "concluded" not in cursor:
+                self._conclude_parallel(place, model)
+        elif isinstance(model, Foreach):
+            self._more_items(place, model)
+            if not place.record.scopes and "concluded" not in cursor:
+                self._conclude_foreach(place)
+        elif isinstance(model, Loop) and not place.record.scopes:
+            self._next_iteration(place, model)
+
     def delay_over(self, place: Place) -> None:
         """Go on with a loop after the pause between two iterations."""
         if isinstance(place.step.model, Loop):
@@ -184,11 +198,16 @@ class Blocks:
     def _more_items(self, place: Place, model: Foreach) -> None:
         cursor = _cursor(place)
         items = cursor["items"]
-        while cursor["next"] < len(items) and len(place.record.scopes) < model.max_concurrency:
-            if "decided" in cursor:
+        again: list[int] = cursor.get("again", [])
+        while again or cursor["next"] < len(items):
+            if "decided" in cursor or len(place.record.scopes) >= model.max_concurrency:
                 return
-            index = cursor["next"]
-            cursor["next"] = index + 1
+            if again:
+                index = again.pop(0)
+            else:
+                index = cursor["next"]
+                cursor["next"] = index + 1
+            cursor.setdefault("open", []).append(index)
             names = {"item": items[index], "index": index}
             if model.as_:
                 names[model.as_] = items[index]
@@ -196,6 +215,8 @@ class Blocks:
 
     def _item_closed(self, place: Place, model: Foreach, run: ScopeRun, output: Any, error: ErrorInfo | None) -> None:
         cursor, index = _cursor(place), run.state.names["index"]
+        if error is None or "decided" not in cursor:
+            _no_longer_open(cursor, index)
         if error is None:
             cursor["outputs"][index] = output
             self._collect(place, run, output, 1)
@@ -207,7 +228,7 @@ class Blocks:
         if "concluded" in cursor:
             return
         self._more_items(place, model)
-        over = "decided" in cursor or cursor["next"] >= len(cursor["items"])
+        over = "decided" in cursor or (cursor["next"] >= len(cursor["items"]) and not cursor.get("again"))
         if not place.record.scopes and over:
             self._conclude_foreach(place)
 
@@ -216,8 +237,8 @@ class Blocks:
         cursor["concluded"] = True
         errors = sorted(cursor["errors"], key=lambda pair: int(pair[0]))
         place.record.errors = [{"index": index, "error": error} for index, error in errors]
-        place.record.cursor = None
         if not self._failed(place, cursor):
+            place.record.cursor = None
             self._merge_vars(place, sorted(cursor["vars"], key=lambda pair: int(pair[0])))
             self._ends.complete(place, cursor["outputs"], place.record.bytes)
 
@@ -261,6 +282,12 @@ class Blocks:
     def _merge_vars(self, place: Place, layers: list[list[Any]]) -> None:
         for _, layer in layers:
             self._ends.assign(place, layer)
+
+
+def _no_longer_open(cursor: dict[str, Any], index: int) -> None:
+    # A position carried from before items were noted has none.
+    if index in cursor.get("open", []):
+        cursor["open"].remove(index)
 
 
 def _note_vars(cursor: dict[str, Any], key: str | int, run: ScopeRun) -> None:

@@ -12,6 +12,7 @@ from orchestrator.execution.errors_data import CollectedOutputTooLarge
 from orchestrator.execution.evaluation import expression_failure, failure_of
 from orchestrator.execution.live_data import scope_bytes
 from orchestrator.execution.messages import ErrorInfo, StepResult
+from orchestrator.execution.paths import join_path
 from orchestrator.execution.requests import OUTPUT_CHECK, output_check
 from orchestrator.execution.state import ROOT, Outcome, ScopeState
 from orchestrator.expressions import ExpressionError
@@ -114,6 +115,7 @@ class Ending:
         around = state.scopes[found.scope_id]
         compiled = engine.definition.scopes[found.step_id, "compensate"]
         prefix = around.prefix
+        state.undone.append(join_path(prefix, found.step_id))
         engine.open_scope(
             compiled,
             f"{prefix}:{found.step_id}:compensate",
@@ -222,7 +224,8 @@ class Ending:
     def start_deadline(self) -> None:
         """Start the execution's deadline: its own, or what is left of its parent's time where that is less."""
         engine, timeouts = self._engine, self._engine.definition.head.timeouts
-        bounds = [timeouts.execution_seconds] if timeouts and timeouts.execution_seconds else []
+        own = timeouts.execution_seconds if timeouts else None
+        bounds = [seconds for seconds in (own, engine.state.execution_seconds) if seconds]
         if engine.state.deadline_at is not None:
             bounds.append(max((parse_iso(engine.state.deadline_at) - engine.now).total_seconds(), 0.001))
         if bounds:

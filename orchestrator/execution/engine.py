@@ -131,6 +131,13 @@ class Engine:
         parent = run.state.parent
         return self.place(parent, run.state.owner) if parent is not None else None
 
+    def root_of(self, place: Place) -> Place:
+        """Return the outermost step around a step: one of the document's own scopes."""
+        owner = self.owner_of(place.run)
+        while owner is not None:
+            place, owner = owner, self.owner_of(owner.run)
+        return place
+
     def find(self, path: str) -> Place | None:
         """Return the open step at a path."""
         for scope_id, run in self.runs.items():
@@ -168,6 +175,10 @@ class Engine:
         around = owner.run.state if owner is not None else sees
         tries = (around.tries if around is not None else 0) + (owner.record.retried if owner is not None else 0)
         epoch = (around.epoch if around is not None else 0) + (owner.record.epoch if owner is not None else 0)
+        if owner is None:
+            # What a retried execution cleans up is another effect than what its attempt before did.
+            tries += self.state.lineage.attempt - 1
+            epoch += self.state.lineage.attempt - 1
         state = ScopeState(
             scope_id=f"{scope_id}#{tries}" if tries else scope_id,
             owner=compiled.owner,

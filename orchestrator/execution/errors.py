@@ -221,6 +221,13 @@ class WrongState(Conflict):
     title = "Wrong state"
 
 
+class IdempotencyMismatch(Conflict):
+    """The key belongs to a start with another body."""
+
+    code = "idempotency-mismatch"
+    title = "The Idempotency-Key was used with another request"
+
+
 class InvalidForm(RequestError):
     """An approval's form does not satisfy its `form_schema`."""
 

@@ -57,6 +57,7 @@ def new_state(
         holds=dict(start.holds),
         slot=start.slot,
         places=list(start.places),
+        execution_seconds=start.execution_seconds,
         budget=budget_of(definition.head, start.budget),
         scopes={ROOT: ScopeState(ROOT, "", "root", "", None, steps)},
     )
@@ -259,8 +260,21 @@ class Machine:
         self.state.started_at = iso(self._engine.now)
         self._engine.evaluator.forget()
         self._ending.start_deadline()
-        root = self._engine.runs[ROOT]
-        self._engine.consider(root, root.compiled.steps)
+        runs = list(self._engine.runs.values())
+        for run in runs:
+            self._engine.consider(run, run.compiled.steps)
+        if self.state.recovered:
+            self._go_on_inside(runs)
+
+    def _go_on_inside(self, runs: list[ScopeRun]) -> None:
+        """Go on with the blocks of a recovered position, the inner ones first; an end may be all that is left."""
+        self.state.recovered = False
+        for run in reversed(runs):
+            for step_id, record in run.state.steps.items():
+                place = self._engine.place(run.scope_id, step_id)
+                if record.state == "running" and place.step.is_block:
+                    self._guarded(place, lambda place=place: self._beginnings.go_on(place))  # type: ignore[misc]
+            self._engine.close_if_done(run)
 
     def _of(self, identifier: str, act: Callable[[Place], None]) -> None:
         place = self._engine.place(*self._engine.in_flight[identifier])

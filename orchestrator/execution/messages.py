@@ -80,6 +80,8 @@ class StartExecution(BaseModel):
     """Ids of the concurrency gates at which executions that await this one have a place: it shares theirs."""
     deadline_at: str | None = None
     """When the parent's time ends, ISO 8601; an execution takes the smaller of its own and this."""
+    execution_seconds: float | None = None
+    """How long this run may take, where that is less than its definition lets it."""
     budget: BudgetShare | None = None
     """What the parent lets it spend; its own limits apply too."""
     callback: CallbackTarget | None = None
@@ -210,6 +212,17 @@ class RequestCancelInput(BaseModel):
     execution_id: str
     run_id: str | None = None
     reason: str = ""
+
+
+class PositionPart(BaseModel):
+    """A part of the answer of the query `position`."""
+
+    start: StartExecution | None = None
+    """In the first part: what the execution was started with, its definition pinned."""
+    state: str = ""
+    """A chunk of the serialised state."""
+    parts: int = 0
+    """How many chunks there are; none where the execution ended before its definition was known."""
 
 
 class StepView(BaseModel):

@@ -104,6 +104,8 @@ class StepRecord:
     """How often steps inside it were begun again; its own next try takes ids and keys beyond theirs."""
     cursor: dict[str, Any] | None = None
     """Position inside a block, a wait or an approval."""
+    assigned: dict[str, Any] | None = None
+    """What a root step, or something inside it, set in the run's variables."""
     agent: AgentLoop | None = None
     """Position of an agent's loop."""
 
@@ -216,6 +218,12 @@ class ExecutionState:
     """Ids of the updates that were taken, the latest last: Temporal knows those of the present run alone."""
     compensations: list[Compensation] = field(default_factory=list)
     compensation_errors: list[ErrorInfo] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
+    """Paths of the steps whose compensation has begun: a retry runs them again."""
+    recovered: bool = False
+    """Whether it goes on from an execution that ended: a retry's or a rerun's first position."""
+    execution_seconds: float | None = None
+    """A bound of this run's time, beside its definition's."""
     detached: list[tuple[str, str]] = field(default_factory=list)
     """Children that are not awaited: (execution id, `on_parent_close`)."""
     budget: Budget | None = None

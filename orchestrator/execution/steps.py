@@ -62,6 +62,8 @@ class StepEnds:
         """Complete a step whose failure was handled; its `output` template is not applied."""
         self._engine.cancel_timers(place)
         place.record.handled = True
+        if place.step.is_block:
+            place.record.cursor = None
         self._engine.data.note(place.run.state, place.record, json_bytes(output))
         place.record.output = output
         self._engine.settle(place, "completed")
@@ -87,6 +89,8 @@ class StepEnds:
         else:
             data.assign(None, state.vars, values)
             state.vars.update(values)
+            record = self._engine.root_of(place).record
+            record.assigned = {**(record.assigned or {}), **values}
         self._engine.evaluator.forget()
 
     # --- failed ---------------------------------------------------------------------------------------------------
@@ -157,6 +161,7 @@ class StepEnds:
             )
         elif handler.action == "continue":
             record.tolerated = True
+            record.cursor = None
             self._engine.settle(place, "failed")
         elif handler.action == "park":
             record.awaits = "operator"

@@ -210,6 +210,35 @@ class OrchestratorClient:
         """Revoke an API key for ever."""
         return self._request("DELETE", f"/keys/{_segment(key_id)}")
 
+    def terminate(self, execution_id: str, reason: str | None = None) -> dict[str, Any]:
+        """End the execution at once: nothing is undone."""
+        return self._act(execution_id, "terminate", reason)
+
+    def retry(self, execution_id: str, reason: str | None = None) -> dict[str, Any]:
+        """Go on from what failed, as the next attempt of the same execution."""
+        return self._act(execution_id, "retry", reason)
+
+    def rerun(
+        self,
+        execution_id: str,
+        from_step: str,
+        *,
+        outputs: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+        **edited: Any,
+    ) -> dict[str, Any]:
+        """Run a step and all that depends on it again, as a new execution; gives its document.
+
+        Args:
+            execution_id: of the closed execution.
+            from_step: path of a step that ran.
+            outputs: other outputs of root steps that are kept.
+            reason: kept with the execution.
+            edited: `input`, another input.
+        """
+        body = {"from_step": from_step, "outputs": dict(outputs or {}), "reason": reason or "", **edited}
+        return self._request("POST", f"/executions/{_segment(execution_id)}/rerun", json=body)
+
     def _act(self, execution_id: str, action: str, reason: str | None) -> dict[str, Any]:
         body = {"reason": reason} if reason else {}
         return self._request("POST", f"/executions/{_segment(execution_id)}/{action}", json=body)

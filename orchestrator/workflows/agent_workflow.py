@@ -22,6 +22,7 @@ from orchestrator.execution.messages import (
     ExecutionView,
     LoadDefinitionInput,
     LoadDefinitionResult,
+    PositionPart,
     RequestCancelInput,
     SignalMessage,
     StartExecution,
@@ -48,7 +49,7 @@ CHILDREN_CARRIED = "children-carried"
 
 @workflow.defn(name=WORKFLOW_TYPE)
 class AgentWorkflow:
-    """Interprets any workflow definition, moved by signals, updates and Temporal's native cancel. Query: `state`."""
+    """Interprets any workflow definition, moved by signals, updates and native cancel. Queries: `state`, `position`."""
 
     @workflow.init
     def __init__(self, start: Any, *carried: Any) -> None:
@@ -62,6 +63,7 @@ class AgentWorkflow:
         self._feed = EventFeed()
         self._history_length = 0
         self._shown: tuple[str, str | None] = ("running", None)
+        self._position: list[str] = []
         self._carried, self._begun = bool(carried), False
         if carried:
             self._start = _parse(start)
@@ -215,7 +217,7 @@ class AgentWorkflow:
     def _taken(self, event: ev.Event) -> ExecutionView:
         """Apply what an update asks for, once for each id."""
         machine = self._running()
-        if self._carried:
+        if self._carried and not machine.state.recovered:
             self._begin(machine)
         if not was_taken(machine.state):
             remember(machine.state)
@@ -255,6 +257,16 @@ class AgentWorkflow:
             input=start.input if start else None,
         )
 
+    @workflow.query(description="The whole position in parts: what a retry or a rerun goes on from.")
+    def position(self, part: int = 0) -> PositionPart:
+        """Return one part of the position; a query must leave the state as it is, its queue too."""
+        if self._machine is None:
+            return PositionPart(start=self._start)
+        if part == 0 or not self._position:
+            self._position = dump(self._machine.state)
+        start = self._start.model_copy(update=self._pinned) if self._start is not None else None
+        return PositionPart(start=start if part == 0 else None, state=self._position[part], parts=len(self._position))
+
     # --- beginning and end ----------------------------------------------------------------------------------------
 
     async def _prepare(self, start: StartExecution) -> Machine:
@@ -286,7 +298,7 @@ class AgentWorkflow:
         if self._begun:
             return
         self._begun = True
-        if not self._carried:
+        if not self._carried or machine.state.recovered:
             self._inbox.appendleft(ev.Started())
             self._drain(machine)
             return

@@ -15,6 +15,8 @@ STATUS = SearchAttributeKey.for_keyword("OrchestratorStatus")
 """Tells only `queued`, `paused` and `awaiting`; the server's own `ExecutionStatus` tells the others."""
 DETAIL = SearchAttributeKey.for_keyword("OrchestratorDetail")
 ERROR_TYPE = SearchAttributeKey.for_keyword("OrchestratorErrorType")
+RERUN_OF = SearchAttributeKey.for_keyword("OrchestratorRerunOf")
+"""The execution that this one runs again from a step."""
 
 TYPES: dict[str, IndexedValueType.ValueType] = {
     DEFINITION_ID.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -23,21 +25,27 @@ TYPES: dict[str, IndexedValueType.ValueType] = {
     STATUS.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     DETAIL.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
     ERROR_TYPE.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    RERUN_OF.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
 }
 """Name and type of each, for registration with a server."""
 
 
-def at_start(workflow_id: str, version: int | None, tags: Mapping[str, str]) -> TypedSearchAttributes:
+def at_start(
+    workflow_id: str, version: int | None, tags: Mapping[str, str], rerun_of: str | None = None
+) -> TypedSearchAttributes:
     """Return what is known when an execution starts; given with the start, so they cost no event.
 
     Args:
         workflow_id: the definition's id.
         version: its version; None for an unpinned start or an unstored definition.
         tags: the definition's and the start's tags; each is searchable as `key=value`.
+        rerun_of: the execution that it runs again from a step.
     """
     pairs: list[SearchAttributePair[Any]] = [SearchAttributePair(DEFINITION_ID, workflow_id)]
     if version is not None:
         pairs.append(SearchAttributePair(DEFINITION_VERSION, version))
     if tags:
         pairs.append(SearchAttributePair(TAGS, [f"{key}={value}" for key, value in tags.items()]))
+    if rerun_of is not None:
+        pairs.append(SearchAttributePair(RERUN_OF, rerun_of))
     return TypedSearchAttributes(pairs)

@@ -62,6 +62,9 @@ CALLS = {
     "pause_execution": Call("POST", "/executions/{execution_id}/pause", TEMPORAL, {}),
     "resume_execution": Call("POST", "/executions/{execution_id}/resume", TEMPORAL, {}),
     "cancel_execution": Call("POST", "/executions/{spare_execution_id}/cancel", TEMPORAL, {}),
+    "terminate_execution": Call("POST", "/executions/{spare_execution_id}/terminate", TEMPORAL, {}),
+    "retry_execution": Call("POST", "/executions/{execution_id}/retry", TEMPORAL, {}),
+    "rerun_execution": Call("POST", "/executions/{execution_id}/rerun", TEMPORAL, {"from_step": "qualify_lead"}),
     "signal_execution": Call("POST", "/executions/{execution_id}/signals/go", TEMPORAL, {"x": 1}),
     "decide_approval": Call(
         "POST", "/executions/{execution_id}/approvals/qualify_lead", TEMPORAL, {"decision": "approved"}
@@ -100,7 +103,6 @@ CALLS = {
     "get_breaker": Call("GET", "/breakers/model:openai/outage", REDIS, absent=True),
     "reset_breaker": Call("POST", "/breakers/model:openai/outage/reset", REDIS, absent=True),
     "list_keys": Call("GET", "/keys/", REDIS),
-    "list_audit_entries": Call("GET", "/audit/", REDIS),
     "create_key": Call("POST", "/keys/", REDIS, {"name": "outage", "role": "viewer"}),
     "revoke_key": Call("DELETE", "/keys/00", REDIS, absent=True),
     "get_workflow_schema": Call("GET", "/schemas/workflow.json"),

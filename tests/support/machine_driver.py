@@ -89,6 +89,7 @@ class MachineDriver:
             microseconds at which they begin.
         messages: events from outside and when they come, in seconds.
         restore_every: after so many events the machine is made anew from its serialised state.
+        recovered: a retry's or a rerun's first position; None: an execution that nothing was before.
         order: paths of the activities and children, as they began.
         began: when, in seconds.
     """
@@ -99,17 +100,22 @@ class MachineDriver:
     messages: Iterable[tuple[float, ev.Event]] = ()
     restore_every: int = 1
     holds: dict[str, str] = field(default_factory=dict)
+    recovered: ExecutionState | None = None
 
     def __post_init__(self) -> None:
         self.definition = compiled(self.document)
         start = StartExecution(workflow_id="driven", input=self.input, holds=self.holds)
         self._ids = Ids()
-        self.machine = Machine(self.definition, new_state(self.definition, start, "ex-1", 1), self._ids)
+        state = self.recovered or new_state(self.definition, start, "ex-1", 1)
+        self.machine = Machine(self.definition, state, self._ids)
         self.promises = Promises(self.definition)
         self.now = BEGIN
         self.order: list[str] = []
         self.began: list[tuple[str, float]] = []
         self.keys: list[str] = []
+        self.completed: list[str] = []
+        """Keys of the activities and children that completed."""
+        self._keys: dict[str, str] = {}
         self.commands: list[cm.Command] = []
         self.cancelled: list[str] = []
         self.in_flight: dict[str, str] = {}
@@ -210,6 +216,8 @@ class MachineDriver:
         return number
 
     def _landed(self, event: ev.Event) -> None:
+        if isinstance(event, ev.ActivityCompleted) and event.activity_id in self._keys:
+            self.completed.append(self._keys[event.activity_id])
         if isinstance(event, ev.TimerFired):
             self.timers.pop(event.timer_id, None)
         elif isinstance(event, ev.ActivityCompleted | ev.ActivityFailed):
@@ -268,6 +276,7 @@ class MachineDriver:
         self.order.append(path)
         self.began.append((path, self.elapsed))
         self.keys.append(key)
+        self._keys[identifier] = key
         self.in_flight[identifier] = path
         self._plays[identifier] = self._play(path)
 

@@ -1,0 +1,259 @@
+"""Retries and reruns: what completed is kept, what did not goes on, and nothing shares a key that must not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.execution import events as ev
+from orchestrator.execution.errors import RequestError
+from orchestrator.execution.recovery import rerun, retried
+from orchestrator.execution.state import TERMINAL
+from tests.support.machine_driver import MachineDriver, Play, Script, state_json
+from tests.unit.execution.generated_documents import documents, script_of
+from tests.unit.execution.steps import BOOM, Json, agent, document, foreach, parallel, value, wait
+
+WELL: Script = {}
+
+
+def retry_of(ended: MachineDriver, script: Script = WELL) -> MachineDriver:
+    """Run the next attempt of an execution that ended."""
+    state = retried(ended.definition, ended.state, "run-1")
+    return MachineDriver(ended.document, script, ended.input, recovered=state).run()
+
+
+def rerun_of(ended: MachineDriver, from_step: str, script: Script = WELL, **edited: Any) -> MachineDriver:
+    """Run an execution again from a step."""
+    state = rerun(ended.definition, ended.state, "ex-2", from_step, **edited)
+    return MachineDriver(ended.document, script, recovered=state).run()
+
+
+def undo(name: str) -> Json:
+    return {"compensate": agent(name)}
+
+
+# --- retry ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_runs_what_failed_and_what_follows_with_the_same_keys() -> None:
+    steps = [agent("a"), agent("b", depends_on=["a"]), agent("c", depends_on=["b"])]
+    ended = MachineDriver(document(*steps), {"b": [BOOM]}).run()
+    before = state_json(ended.state)
+    again = retry_of(ended)
+    assert again.order == ["b", "c"]
+    assert again.keys == ["ex-1/b", "ex-1/c"]
+    assert (again.state.outcome, again.state.output) == ("completed", {"c": "c"})
+    assert (again.state.lineage.retry_of, again.state.lineage.attempt) == ("run-1", 2)
+    assert state_json(ended.state) == before
+
+
+def test_a_retry_that_fails_can_be_retried() -> None:
+    ended = MachineDriver(document(agent("a"), agent("b", depends_on=["a"])), {"b": [BOOM]}).run()
+    third = retry_of(retry_of(ended, {"b": [BOOM]}))
+    assert third.order == ["b"]
+    assert third.state.lineage.attempt == 3
+
+
+def test_items_and_branches_that_completed_are_kept() -> None:
+    inner = foreach("f", "[1, 2, 3, 4, 5]", agent("x"), agent("y", depends_on=["x"]), max_concurrency=2)
+    sides = parallel("p", left=[agent("l")], right=[inner])
+    ended = MachineDriver(document(sides), {"p.f[2].y": [BOOM]}).run()
+    assert ended.error_type() == "boom"
+    again = retry_of(ended)
+    assert not set(ended.order) & set(again.order) - set(ended.cancelled) - {"p.f[2].y"}
+    undisturbed = MachineDriver(document(sides)).run()
+    assert again.state.output == undisturbed.state.output
+    assert Counter(undisturbed.order) == Counter(set(ended.order) | set(again.order))
+
+
+def test_a_loop_goes_on_with_its_iteration() -> None:
+    loop = {
+        "step_id": "l",
+        "step_type": "loop",
+        "until": "loop.iteration == 3",
+        "max_iterations": 5,
+        "steps": [agent("x"), agent("y", depends_on=["x"])],
+    }
+    ended = MachineDriver(document(loop), {"l[1].y": [BOOM]}).run()
+    assert retry_of(ended).order == ["l[1].y", "l[2].x", "l[2].y", "l[3].x", "l[3].y"]
+
+
+def test_an_execution_that_was_terminated_goes_on() -> None:
+    steps = [foreach("f", "[1, 2, 3]", agent("x"), wait("w", 5, depends_on=["x"])), agent("last", depends_on=["f"])]
+    ended = MachineDriver(document(*steps)).run(until=3)
+    assert not ended.machine.closed
+    again = retry_of(ended)
+    assert again.order == ["last"]
+    assert again.state.outcome == "completed"
+
+
+def test_a_cancelled_execution_goes_on() -> None:
+    ended = MachineDriver(document(agent("a"), agent("b", depends_on=["a"])), messages=[(1.5, ev.CancelRequested())])
+    again = retry_of(ended.run())
+    assert (again.order, again.state.outcome) == (["b"], "completed")
+
+
+def test_what_was_undone_runs_again_with_a_new_key_and_is_undone_again_under_another() -> None:
+    steps = [agent("a", **undo("undo_a")), agent("b", depends_on=["a"]), agent("side"), agent("c", depends_on=["b"])]
+    ended = MachineDriver(document(*steps), {"c": [BOOM]}).run()
+    assert ended.order == ["a", "side", "b", "c", "undo_a"]
+    again = retry_of(ended, {"c": [BOOM]})
+    assert again.order == ["a", "b", "c", "undo_a"]
+    assert not set(ended.keys) & set(again.keys) - {"ex-1/c"}
+    assert again.keys[0] == "ex-1/a#1"
+
+
+def test_children_of_a_retry_take_new_ids() -> None:
+    child = {"step_id": "w", "step_type": "workflow", "workflow_id": "other", "input": {}}
+    ended = MachineDriver(document(child), {"w": [BOOM]}).run()
+    assert set(ended.keys).isdisjoint(retry_of(ended).keys)
+
+
+def test_a_failure_that_was_tolerated_or_handled_stays() -> None:
+    steps = [
+        agent("t", on_error=[{"continue": True}]),
+        agent("h", on_error=[{"output": 1}]),
+        agent("bad", depends_on=["h"]),
+    ]
+    ended = MachineDriver(document(*steps), {"t": [BOOM], "h": [BOOM], "bad": [Play(2, error="boom")]}).run()
+    assert retry_of(ended).order == ["bad"]
+
+
+def test_the_deadline_of_a_retry_is_its_own() -> None:
+    steps = [agent("a"), agent("b", depends_on=["a"])]
+    ended = MachineDriver(document(*steps, timeouts={"execution_seconds": 5}), {"b": [Play(60)]}).run()
+    assert ended.error_type() == "execution-timeout"
+    assert retry_of(ended).state.outcome == "completed"
+
+
+def test_an_execution_whose_steps_all_completed_fails_again_at_its_output() -> None:
+    ended = MachineDriver(document(agent("a"), output="{{ steps.a.output.nothing }}")).run()
+    again = retry_of(ended)
+    assert (again.order, again.state.outcome) == ([], "failed")
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(documents(blocks=True), st.integers(0, 10_000), st.floats(0, 40))
+def test_whatever_happened_a_retry_repeats_nothing_that_completed(
+    source: dict[str, Any], seed: int, stop: float
+) -> None:
+    """No key that an activity completed under is used again, unless the step was undone."""
+    ended = MachineDriver(source, script_of(seed)).run(until=stop)
+    if ended.state.outcome == "completed":
+        return
+    completed = Counter(ended.completed)
+    again = MachineDriver(
+        source, script_of(seed + 1, failures=0), recovered=retried(ended.definition, ended.state, "r")
+    ).run()
+    assert again.machine.closed
+    assert not set(completed) & set(again.keys)
+    for scope in again.state.scopes.values():
+        assert all(record.state in TERMINAL for record in scope.steps.values())
+
+
+# --- rerun ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rerun_repeats_the_step_and_what_depends_on_it_alone() -> None:
+    steps = [agent("a"), agent("b", depends_on=["a"]), agent("c", depends_on=["b"]), agent("side")]
+    ended = MachineDriver(document(*steps)).run()
+    again = rerun_of(ended, "b")
+    assert again.order == ["b", "c"]
+    assert again.keys == ["ex-1/ex-2/b#1", "ex-1/ex-2/c#1"]
+    assert (again.state.lineage.rerun_of, again.state.lineage.root) == ("ex-1", "ex-1")
+    assert again.state.output == {"c": "c", "side": "side"}
+    # Each rerun has keys of its own, and so has the rerun of a rerun.
+    third = MachineDriver(ended.document, recovered=rerun(again.definition, again.state, "ex-3", "b")).run()
+    assert third.keys == ["ex-1/ex-3/b#2", "ex-1/ex-3/c#2"]
+
+
+def test_a_rerun_sees_edited_outputs_and_input() -> None:
+    steps = [agent("a"), value("b", "{{ [steps.a.output, input.x] }}")]
+    ended = MachineDriver(document(*steps), input={"x": 1}).run()
+    state = rerun(ended.definition, ended.state, "ex-2", "b", outputs={"a": "edited"})
+    state.input = {"x": 2}
+    again = MachineDriver(ended.document, recovered=state).run()
+    assert (again.order, again.state.output) == ([], {"b": ["edited", 2]})
+
+
+def test_an_output_can_stand_for_a_step_that_failed() -> None:
+    steps = [agent("a"), agent("b"), value("c", "{{ [steps.a.output, steps.b.output] }}")]
+    ended = MachineDriver(document(*steps), {"b": [Play(2, error="boom")]}).run()
+    again = rerun_of(ended, "a", outputs={"b": 7})
+    assert (again.order, again.state.output) == (["a"], {"c": ["a", 7]})
+
+
+def test_a_step_inside_a_block_runs_the_block_again() -> None:
+    steps = [foreach("f", "[1, 2]", agent("x")), agent("z")]
+    again = rerun_of(MachineDriver(document(*steps)).run(), "f[1].x")
+    assert again.order == ["f[0].x", "f[1].x"]
+
+
+def test_variables_are_as_the_kept_steps_left_them() -> None:
+    count: Json = {"step_type": "assign", "values": {"n": "{{ vars.n + 1 }}"}}
+    steps = [{"step_id": "one", **count}, {"step_id": "two", "depends_on": ["one"], **count}]
+    ended = MachineDriver(document(*steps, vars={"n": 0})).run()
+    assert ended.state.vars == {"n": 2}
+    assert rerun_of(ended, "two").state.vars == {"n": 2}
+    assert rerun_of(ended, "one").state.vars == {"n": 2}
+
+
+def test_a_rerun_undoes_nothing_that_the_first_execution_did() -> None:
+    steps = [agent("a", **undo("undo_a")), agent("b", depends_on=["a"], **undo("undo_b")), agent("c", depends_on=["b"])]
+    again = rerun_of(MachineDriver(document(*steps)).run(), "b", {"c": [BOOM]})
+    assert again.order == ["b", "c", "undo_b"]
+
+
+@pytest.mark.parametrize(
+    ("from_step", "outputs", "code", "hint"),
+    [
+        ("enrch", {}, "unknown-step", "did you mean 'enrich'?"),
+        ("f[0].y", {}, "unknown-step", "did you mean 'x'?"),
+        ("skipped", {}, "step-never-ran", "steps that ran: enrich, f, after"),
+        ("enrich", {"after": 1}, "invalid-output-path", ""),
+        ("enrich", {"f[0].x": 1}, "invalid-output-path", ""),
+        ("enrich", {"ff": 1}, "unknown-step", "did you mean 'f'?"),
+    ],
+)
+def test_what_cannot_be_rerun_is_named(from_step: str, outputs: dict[str, Any], code: str, hint: str) -> None:
+    steps = [
+        agent("enrich"),
+        foreach("f", "[1]", agent("x")),
+        agent("after", depends_on=["enrich"]),
+        value("skipped", when=False),
+    ]
+    ended = MachineDriver(document(*steps)).run()
+    with pytest.raises(RequestError) as raised:
+        rerun(ended.definition, ended.state, "ex-2", from_step, outputs)
+    assert [issue.code for issue in raised.value.issues] == [code]
+    assert hint in (raised.value.hint or "")
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@given(documents(blocks=True), st.integers(0, 10_000), st.data())
+def test_whatever_happened_a_rerun_comes_to_its_end(source: dict[str, Any], seed: int, data: st.DataObject) -> None:
+    ended = MachineDriver(source, script_of(seed)).run()
+    ran = [step_id for step_id, record in ended.state.scopes[""].steps.items() if record.started_at is not None]
+    if not ran:
+        return
+    first = data.draw(st.sampled_from(ran))
+    before = deepcopy(ended.state)
+    again = MachineDriver(
+        source, script_of(seed + 1, failures=0), recovered=rerun(ended.definition, ended.state, "ex-2", first)
+    ).run()
+    assert again.machine.closed
+    assert not set(ended.keys) & set(again.keys)
+    assert state_json(before) == state_json(ended.state)
+    for scope in again.state.scopes.values():
+        assert all(record.state in TERMINAL for record in scope.steps.values())
+
+
+def test_a_bound_of_one_run_ends_it_before_its_definition_does() -> None:
+    driver = MachineDriver(document(agent("a"), timeouts={"execution_seconds": 50}), {"a": [Play(100)]})
+    driver.state.execution_seconds = 5.0
+    assert driver.run().elapsed == 5.0
