@@ -12,7 +12,7 @@ from api.dependencies import services_of
 from api.roles import OPERATION_ROLES, Needed, allows
 from orchestrator.execution.errors_access import Forbidden, Unauthenticated
 from orchestrator.settings import Settings, is_loopback
-from orchestrator.stores.api_keys import ApiKey, Role
+from orchestrator.stores.api_keys import ApiKey
 
 LONGEST_TOKEN = 512
 NOBODY = "anonymous"
@@ -106,10 +106,28 @@ def access_of(request: Request) -> Access:
     return access
 
 
-def role_of(request: Request) -> Role:
-    """Return the role of who asks; without authentication everybody may do everything."""
+def note_reason(request: Request, body: object) -> None:
+    """Keep the body's `reason` for the audit log."""
+    reason = body.get("reason") if isinstance(body, dict) else None
+    if isinstance(reason, str):
+        access_of(request).reason = reason
+
+
+def deciding_name(request: Request, given: str | None) -> str | None:
+    """Return who decides: the key's name; without authentication, whoever the request names.
+
+    Raises:
+        Forbidden: the request names somebody else.
+    """
     key = access_of(request).key
-    return key.role if key else "admin"
+    if key is None:
+        return given
+    if given is not None and given != key.name:
+        raise Forbidden(
+            f"the API key is that of '{key.name}', who cannot decide as '{given[:100]}'",
+            hint="leave `by` out, or send the key of who decides",
+        )
+    return key.name
 
 
 AccessDep = Annotated[Access, Depends(access_of)]

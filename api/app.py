@@ -10,6 +10,7 @@ from fastapi.routing import iter_route_contexts
 
 from api import problems
 from api.access import authorize
+from api.audit_trail import AuditTrail
 from api.dependencies import Services
 from api.event_ends import EventEnds
 from api.event_frames import EventFrames
@@ -21,6 +22,7 @@ from api.middleware import SecureHeaders, UniformPaths
 from api.openapi import describe
 from api.routes import (
     agents,
+    audit,
     breakers,
     collections,
     executions,
@@ -42,6 +44,7 @@ from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates, connect, disconnect
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ApiKeys
+from orchestrator.stores.audit import AuditLog
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.event_streams import EventStreams
 from orchestrator.stores.leases import WorkerLeases
@@ -76,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
                 agents=AgentFactory(settings, redis=redis),
                 leases=leases,
                 keys=ApiKeys(redis, settings),
+                audit=AuditLog(redis, settings.redis_key_prefix, settings.api_audit_entries),
                 executions=reader,
                 gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
                 events=EventFrames(
@@ -103,6 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     describe(app)
     slashed = [context.path for context in iter_route_contexts(app.routes) if (context.path or "").endswith("/")]
+    app.add_middleware(AuditTrail)
     app.add_middleware(UniformPaths, collections=[path for path in slashed if path])
     app.add_middleware(SecureHeaders)
     return app
@@ -125,6 +130,7 @@ def _routes() -> APIRouter:
         schedules,
         language,
         keys,
+        audit,
         health,
     )
     for part in parts:

@@ -16,6 +16,7 @@ from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ApiKeys
+from orchestrator.stores.audit import AuditLog
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.leases import WorkerLeases
 
@@ -32,6 +33,7 @@ class Services:
     agents: AgentFactory
     leases: WorkerLeases
     keys: ApiKeys
+    audit: AuditLog
     executions: ExecutionReader
     gates: ConcurrencyGates
     events: EventFrames

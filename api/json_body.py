@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from api.access import authorize
+from api.access import authorize, note_reason
 from api.strict_json import parse_json
 from orchestrator.execution.errors import PayloadTooLarge, RequestError, UnsupportedMediaType
 
@@ -33,7 +33,9 @@ class StrictJsonRoute(APIRoute):
         async def read_then_handle(request: Request) -> Response:
             await authorize(request)
             limit: int = request.app.state.settings.api_body_limit_bytes
-            return await handler(await _with_json(request, limit, required=required))
+            read = await _with_json(request, limit, required=required)
+            note_reason(request, await read.json())
+            return await handler(read)
 
         return read_then_handle
 

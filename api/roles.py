@@ -77,6 +77,7 @@ OPERATION_ROLES: Mapping[str, Needed] = {
     "create_collection": "editor",
     "delete_collection": "editor",
     # Who may do what, and who did.
+    "list_audit_entries": "admin",
     "list_keys": "admin",
     "create_key": "admin",
     "revoke_key": "admin",

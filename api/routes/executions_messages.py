@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 
+from api.access import deciding_name
 from api.dependencies import ServicesDep
 from api.execution_messages import ExecutionMessages
 from api.json_body import StrictJsonRoute
@@ -55,6 +56,7 @@ async def signal_execution(
 )
 async def decide_approval(
     services: ServicesDep,
+    request: Request,
     execution_id: ExecutionId,
     path: StepPath,
     body: ApprovalRequest,
@@ -63,8 +65,10 @@ async def decide_approval(
     """Approve or reject; 409 where no such approval is open or `by` may not decide, 422 where the form is invalid.
 
     An agent's tool call is decided at `<step path>:t<turn>.<n>`, as the execution's `approvals` show it.
+    Who decides is the API key's name; another `by` is 403. Without authentication it is `by`.
     """
-    decision = ApprovalDecision(path=path, decision=body.decision, by=body.by, form=body.form, reason=body.reason)
+    by = deciding_name(request, body.by if "by" in body.model_fields_set else None) or body.by
+    decision = ApprovalDecision(path=path, decision=body.decision, by=by, form=body.form, reason=body.reason)
     return await _messages(services).update(execution_id, "approve", decision, idempotency_key)
 
 

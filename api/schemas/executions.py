@@ -127,7 +127,12 @@ class ApprovalRequest(Body):
     )
 
     decision: Literal["approved", "rejected"]
-    by: str = Field("operator", min_length=1, max_length=200, description="who decides; one of the step's `approvers`")
+    by: str = Field(
+        "operator",
+        min_length=1,
+        max_length=200,
+        description="who decides, one of the step's `approvers`: the name of the API key, which this may repeat",
+    )
     form: Any = Field(None, description="any JSON value; the step's `form_schema` may restrict it")
     reason: str = Field("", max_length=1000)
 

@@ -103,6 +103,7 @@ CALLS = {
     "get_breaker": Call("GET", "/breakers/model:openai/outage", REDIS, absent=True),
     "reset_breaker": Call("POST", "/breakers/model:openai/outage/reset", REDIS, absent=True),
     "list_keys": Call("GET", "/keys/", REDIS),
+    "list_audit_entries": Call("GET", "/audit/", REDIS),
     "create_key": Call("POST", "/keys/", REDIS, {"name": "outage", "role": "viewer"}),
     "revoke_key": Call("DELETE", "/keys/00", REDIS, absent=True),
     "get_workflow_schema": Call("GET", "/schemas/workflow.json"),

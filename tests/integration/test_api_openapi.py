@@ -76,6 +76,7 @@ OPERATIONS = {
     "get_workflow_schema": "GET /api/v1/schemas/workflow.json",
     "evaluate_expression": "POST /api/v1/expressions/evaluate",
     "list_keys": "GET /api/v1/keys/",
+    "list_audit_entries": "GET /api/v1/audit/",
     "create_key": "POST /api/v1/keys/",
     "revoke_key": "DELETE /api/v1/keys/{key_id}",
     "get_liveness": "GET /api/v1/health/live",
