@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
+from api.codec_cors import DECODE_PATH, codec_origins
 from api.dependencies import services_of
 from api.roles import OPERATION_ROLES, Needed, allows
 from orchestrator.execution.errors_access import Forbidden, Unauthenticated
@@ -15,6 +16,7 @@ from orchestrator.settings import Settings, is_loopback
 from orchestrator.stores.api_keys import ApiKey
 
 LONGEST_TOKEN = 512
+CODEC_COOKIE = "orchestrator_codec_key"
 NOBODY = "anonymous"
 
 
@@ -58,13 +60,13 @@ async def authorize(request: Request) -> None:
         _refuse_foreign_pages(request, settings)
         if access.needed is None:
             raise Forbidden(f"the operation '{operation}' has no role in api/roles.py")
-    elif access.needed != "public" or _token(request):
+    elif access.needed != "public" or token_of(request):
         await _check_key(request, access)
     request.state.access = access
 
 
 async def _check_key(request: Request, access: Access) -> None:
-    token = _token(request)
+    token = token_of(request)
     if not token:
         hint = "send Authorization: Bearer <key> or X-API-Key; `orchestrator keys create` makes one"
         raise Unauthenticated("this operation needs an API key", hint=hint)
@@ -80,7 +82,11 @@ async def _check_key(request: Request, access: Access) -> None:
         )
 
 
-def _token(request: Request) -> str:
+def token_of(request: Request) -> str:
+    """Return the key that a request was sent with, or ""; the Web UI's own bearer token is none for the codec."""
+    cookie = request.cookies.get(CODEC_COOKIE, "")
+    if cookie and request.url.path == DECODE_PATH:
+        return cookie
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
@@ -96,6 +102,8 @@ def _refuse_foreign_pages(request: Request, settings: Settings) -> None:
             f"an API without authentication answers on loopback only, not as '{host[:100]}'",
             hint="ask for 127.0.0.1 or localhost, or set API_AUTH=on",
         )
+    if request.url.path == DECODE_PATH and request.headers.get("origin") in codec_origins(settings):
+        return
     if request.headers.get("sec-fetch-site") == "cross-site":
         raise Forbidden("an API without authentication does not answer pages of other sites")
 

@@ -11,7 +11,9 @@ from fastapi.routing import iter_route_contexts
 from api import problems
 from api.access import authorize
 from api.audit_trail import AuditTrail
+from api.codec_cors import CodecCors, codec_origins
 from api.dependencies import Services
+from api.docs_page import install_docs
 from api.event_ends import EventEnds
 from api.event_frames import EventFrames
 from api.event_hub import EventHub
@@ -24,6 +26,7 @@ from api.routes import (
     agents,
     audit,
     breakers,
+    codec,
     collections,
     executions,
     executions_messages,
@@ -98,6 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         dependencies=[Depends(authorize)],
+        docs_url=None,
         redoc_url=None,
     )
     app.state.settings = settings
@@ -106,9 +110,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(_routes())
     problems.install(app)
     describe(app)
+    install_docs(app)
     slashed = [context.path for context in iter_route_contexts(app.routes) if (context.path or "").endswith("/")]
     app.add_middleware(AuditTrail)
     app.add_middleware(UniformPaths, collections=[path for path in slashed if path])
+    app.add_middleware(CodecCors, origins=codec_origins(settings))
     app.add_middleware(SecureHeaders)
     return app
 
@@ -131,6 +137,7 @@ def _routes() -> APIRouter:
         language,
         keys,
         audit,
+        codec,
         health,
     )
     for part in parts:

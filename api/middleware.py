@@ -10,6 +10,9 @@ _SECURE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 
 
@@ -44,7 +47,7 @@ class UniformPaths:
 
 
 class SecureHeaders:
-    """Add the headers that keep browsers from guessing types, leaking paths and caching answers."""
+    """Add the headers that keep browsers from guessing types, leaking paths, caching answers and framing them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

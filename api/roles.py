@@ -39,6 +39,8 @@ OPERATION_ROLES: Mapping[str, Needed] = {
     "get_breaker": "viewer",
     "list_schedules": "viewer",
     "get_schedule": "viewer",
+    "decode_payloads": "viewer",
+    "open_codec_session": "viewer",
     "evaluate_expression": "viewer",
     # Running what is stored.
     "execute_workflow": "operator",

@@ -104,6 +104,8 @@ CALLS = {
     "reset_breaker": Call("POST", "/breakers/model:openai/outage/reset", REDIS, absent=True),
     "list_keys": Call("GET", "/keys/", REDIS),
     "list_audit_entries": Call("GET", "/audit/", REDIS),
+    "decode_payloads": Call("POST", "/codec/decode", body={"payloads": []}),
+    "open_codec_session": Call("POST", "/codec/session"),
     "create_key": Call("POST", "/keys/", REDIS, {"name": "outage", "role": "viewer"}),
     "revoke_key": Call("DELETE", "/keys/00", REDIS, absent=True),
     "get_workflow_schema": Call("GET", "/schemas/workflow.json"),

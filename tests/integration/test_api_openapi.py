@@ -77,6 +77,8 @@ OPERATIONS = {
     "evaluate_expression": "POST /api/v1/expressions/evaluate",
     "list_keys": "GET /api/v1/keys/",
     "list_audit_entries": "GET /api/v1/audit/",
+    "decode_payloads": "POST /api/v1/codec/decode",
+    "open_codec_session": "POST /api/v1/codec/session",
     "create_key": "POST /api/v1/keys/",
     "revoke_key": "DELETE /api/v1/keys/{key_id}",
     "get_liveness": "GET /api/v1/health/live",

@@ -6,6 +6,7 @@ from orchestrator.stores.claims.envelopes import fetch_envelope as fetch_envelop
 from orchestrator.stores.claims.envelopes import keep_envelope as keep_envelope
 from orchestrator.stores.claims.keeping import ClaimKeeper as ClaimKeeper
 from orchestrator.stores.claims.port import ClaimStore as ClaimStore
+from orchestrator.stores.claims.resolving import resolved as resolved
 from orchestrator.stores.claims.wiring import claim_driver as claim_driver
 from orchestrator.stores.claims.wiring import claim_errors as claim_errors
 from orchestrator.stores.claims.wiring import claims_problem as claims_problem

@@ -121,14 +121,22 @@ class ClaimDriver(StorageDriver):
         return await asyncio.gather(*(self._fetch_one(claim) for claim in claims))
 
     async def _fetch_one(self, claim: StorageDriverClaim) -> Payload:
-        sha256 = claim.claim_data["sha256"]
+        return await self.fetch(claim.claim_data["sha256"], claim.claim_data.get("bytes", "?"))
+
+    async def fetch(self, sha256: str, size: str = "?") -> Payload:
+        """Return a kept payload.
+
+        Raises:
+            ClaimMissing: it is lost.
+            Unavailable: the store does not answer.
+        """
         data = await self.claims.get(sha256)
         if data is None or await _sha256(data) != sha256:
             # Whatever was confirmed is no longer true: a retry that makes the value again shall store it again.
             self._confirmed.pop(sha256, None)
             state = "is not" if data is None else "is damaged"
             raise ClaimMissing(
-                f"claim {sha256} ({claim.claim_data.get('bytes', '?')} bytes) {state} in the {self.name()} claim store",
+                f"claim {sha256} ({size} bytes) {state} in the {self.name()} claim store",
                 hint="restore it from a backup of the store, or check that all processes share one store",
                 details={"sha256": sha256, "store": self.name()},
             )
