@@ -30,83 +30,32 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from aiohttp import web
 from redis.asyncio import Redis
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.model_server import TOKENS  # noqa: E402
 from orchestrator.embedded.ports import free_port  # noqa: E402
 from orchestrator.settings import Settings  # noqa: E402
 from orchestrator.stores.token_streams import TokenPiece, TokenStreams  # noqa: E402
-from tests.fakes.model_behaviours import completion, text, tool_calls  # noqa: E402
-from tests.fakes.model_streams import DONE, delta  # noqa: E402
 from tests.support.executions import outcome  # noqa: E402
 from tests.support.polling import eventually  # noqa: E402
 from tests.support.servers import running_redis, running_temporal  # noqa: E402
 from tests.support.whole_worker import WholeWorker, whole_worker  # noqa: E402
 
-TOKENS = 100
 STARTS_AT_ONCE = 64
-
-
-class BenchModel:
-    """The model server. What it does with a call is the model's name: `sleep-2.0`, `gate`, `loop-50`, `tokens`."""
-
-    def __init__(self) -> None:
-        self._waiting = 0
-        self._gate = asyncio.Event()
-
-    def app(self) -> web.Application:
-        """Return the application."""
-        app = web.Application()
-        app.router.add_post("/v1/chat/completions", self.complete)
-        app.router.add_get("/waiting", self.waiting)
-        app.router.add_post("/open", self.open)
-        return app
-
-    async def waiting(self, _: web.Request) -> web.Response:
-        return web.json_response(self._waiting)
-
-    async def open(self, _: web.Request) -> web.Response:
-        self._gate.set()
-        return web.json_response(None)
-
-    async def complete(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        kind, _, argument = body["model"].partition("-")
-        if kind == "tokens":
-            return await self._tokens(request)
-        if kind == "loop":
-            turn = sum(message["role"] == "assistant" for message in body["messages"])
-            then = tool_calls(("get_time", {})) if turn < int(argument) - 1 else text("done")
-            return await then(request, body)
-        self._waiting += 1
-        try:
-            await (self._gate.wait() if kind == "gate" else asyncio.sleep(float(argument)))
-        finally:
-            self._waiting -= 1
-        return web.json_response(completion("done", body))
-
-    async def _tokens(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        for _ in range(TOKENS):
-            await response.write(delta({"content": f"{time.time()} "}))
-            await asyncio.sleep(0.02)
-        await response.write(delta({}, "stop"))
-        await response.write(DONE)
-        return response
+START_SECONDS = 120.0
 
 
 @contextmanager
 def running_model() -> Iterator[str]:
     """The model server in a process of its own; gives its root."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, __file__, "--serve", str(port)])
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.model_server", str(port)], cwd=ROOT)
     root = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 httpx2.get(f"{root}/waiting", trust_env=False)
@@ -250,11 +199,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
-    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        web.run_app(BenchModel().app(), host="127.0.0.1", port=options.serve, print=None, access_log=None)
-        return
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name, running_model() as root:
         folder = Path(name)

@@ -97,6 +97,12 @@ class AgentRecord(Part):
     mcp_servers: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
         default_factory=list, max_length=32, description="MCP servers of the settings, all of whose tools it may call."
     )
+    tool_choice: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="Of the first answer: `auto`, `required` (some tool), `none`, or a tool's name.",
+    )
     max_turns: int | None = Field(None, ge=1, le=limits.MOST_TURNS, description="Model answers in one task; 10.")
     tool_policy: ToolPolicy | None = None
     timeouts: AgentTimeouts | None = None

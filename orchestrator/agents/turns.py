@@ -214,6 +214,7 @@ class AgentTurns:
             max_output_tokens=record.max_output_tokens,
             timeout_seconds=min(seconds, limit) if limit is not None else seconds,
             tools=tuple(shown(tool, turn.collection).as_function() for tool in turn.offer.tools),
+            tool_choice=_tool_choice(turn),
             idempotency_key=turn.request.call.idempotency_key,
         )
 
@@ -273,6 +274,14 @@ class AgentTurns:
         session_id = check_session_id(request.session_id)
         await self._sessions.append(session_id, _session_key(request), [*asked, assistant], memory)
         return (await self._sessions.load(session_id, memory)).needs_summary
+
+
+def _tool_choice(turn: _Turn) -> str | None:
+    """Return what the first answer must be; a tool that the step does not offer cannot be asked for."""
+    choice = turn.pinned.record.tool_choice
+    if turn.history or not turn.offer.tools:
+        return None
+    return choice if choice in ("auto", "required", "none") or (choice and turn.offer.find(choice)) else None
 
 
 async def noted(
