@@ -95,6 +95,19 @@ def validate(
 
 
 @app.command()
+def test(
+    folder: Annotated[Path, typer.Argument(help="A folder with *.test.json files, or one such file.")],
+    only: Annotated[str, typer.Option("--only", help="Run the tests with this in their name.")] = "",
+    junit: Annotated[Path | None, typer.Option("--junit-xml", help="Write a JUnit report here, for CI.")] = None,
+    output: Form = "text",
+) -> None:
+    """Test definitions in the simulator: no server, nothing outside is touched, time is skipped."""
+    from orchestrator.commands.testing import test
+
+    raise typer.Exit(test(folder, only=only, as_json=output == "json", junit=junit))
+
+
+@app.command()
 def status(execution_id: ExecutionId, api: Api = None, output: Form = "text") -> None:
     """Show an execution and its steps."""
     from orchestrator.commands.executions import status

@@ -6,11 +6,20 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from orchestrator.execution import events as ev
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import ErrorInfo, StepCall, StepResult, ValidateJsonInput
-from orchestrator.execution.messages_agents import AgentReport, CallToolInput, InvokeModelResult
+from orchestrator.execution.messages_agents import (
+    AgentReport,
+    CallToolInput,
+    InvokeModelResult,
+    SummariseSessionInput,
+    SummariseSessionResult,
+)
+from orchestrator.execution.messages_ledger import LedgerCall
 from orchestrator.execution.policies import backoff_seconds, matches_error
 from orchestrator.execution.value_checks import check_value
 from orchestrator.simulation.echoes import asked, echo
@@ -20,6 +29,7 @@ from orchestrator.simulation.world import Due, World
 
 PARKED_SECONDS = 5.0
 """The least pause of a parked attempt that names none."""
+_LEDGER_CALLS = TypeAdapter(list[LedgerCall])
 _UNMOCKED = MockError(type="unmocked-step", message="the scenario has no mock for it", retryable=False)
 
 
@@ -43,7 +53,7 @@ class ActivityRun:
         call: StepCall | None = None if self._foreign else request.call
         self._path = command.activity_id.partition("#")[0] if call is None else call.path
         self._step_id = self._path.rpartition(".")[2] if call is None else call.step_id
-        self._tool = request.tool if isinstance(request, CallToolInput) and request.agent_type is not None else ""
+        self._tool = _tool_of(request)
         self._max_attempts = command.retry.max_attempts if call is None else call.max_attempts
         self._refused = command.retry.non_retryable if call is None else tuple(call.non_retryable_errors)
         self._deadline = world.now + min(timedelta(seconds=command.timeouts.schedule_to_close), timedelta(days=36_500))
@@ -114,6 +124,8 @@ class ActivityRun:
     def _result(self, mock: Mock) -> StepResult:
         if mock.turn is not None and self._command.result_type is InvokeModelResult:
             return InvokeModelResult.model_validate({**mock.turn, "attempts": self._tried})
+        if self._command.result_type is SummariseSessionResult:
+            return SummariseSessionResult(summarised=True, spent=_spent(mock.output), attempts=self._tried)
         kind = self._command.result_type or StepResult
         # A foreign activity's attempts are Temporal's, and nobody tells them.
         return kind(output=mock.output, attempts=1 if self._foreign else self._tried)
@@ -182,3 +194,18 @@ class ActivityRun:
         except StepFailure as failure:
             error = MockError(type=failure.code, message=failure.message, details=dict[str, Any](failure.details))
             self._done(ev.ActivityFailed(identifier, self._info(error), 1))
+
+
+def _tool_of(request: Any) -> str:
+    """Return what an agent's step is followed by in the names of its mocks; empty for the step itself."""
+    if isinstance(request, SummariseSessionInput):
+        return "summary"
+    return request.tool if isinstance(request, CallToolInput) and request.agent_type is not None else ""
+
+
+def _spent(output: Any) -> list[LedgerCall]:
+    """Return the model calls that the mock of a session's summary tells; none where it tells something else."""
+    try:
+        return _LEDGER_CALLS.validate_python(output)
+    except ValidationError:
+        return []

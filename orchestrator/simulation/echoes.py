@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.messages import HttpRequestInput
-from orchestrator.execution.messages_agents import CallToolInput, InvokeModelInput
+from orchestrator.execution.messages_agents import CallToolInput, InvokeModelInput, SummariseSessionInput
 
 
 def asked(command: ScheduleActivity) -> Any:
@@ -30,6 +30,8 @@ def echo(command: ScheduleActivity) -> Any:
         return {"activity": command.activity, "arguments": list(command.arguments)}
     if isinstance(request, InvokeModelInput):
         return {"task": request.task, "parameters": request.parameters, "dependencies": request.dependencies}
+    if isinstance(request, SummariseSessionInput):
+        return []
     if isinstance(request, CallToolInput):
         return {"arguments": request.arguments}
     if isinstance(request, HttpRequestInput):
