@@ -225,3 +225,11 @@ def test_a_report_that_cannot_be_written_is_told(run: Command) -> None:
     run.write("pay.test.json", TEST)
     told = run(run.folder, "--junit-xml", run.folder / "no" / "report.xml")
     assert (told.code, "cannot write" in told.err) == (2, True)
+
+
+def test_the_test_in_the_guide_passes(run: Command) -> None:
+    page = (ROOT / "docs" / "testing.md").read_text()
+    run.write("order_saga.json", (ROOT / "examples" / "order_saga.json").read_text())
+    run.write("guide.test.json", page.split("```json\n")[1].split("```")[0])
+    told = run()
+    assert told.code == 0, told.out
