@@ -6,6 +6,7 @@ import os
 
 from orchestrator.embedded.layout import Layout
 from orchestrator.sdk import OrchestratorClient
+from orchestrator.sdk.flows import NEVER
 
 DEFAULT_API = "http://127.0.0.1:8000"
 
@@ -19,5 +20,9 @@ def api_address(given: str | None) -> str:
 
 
 def connect(given: str | None) -> OrchestratorClient:
-    """A client of that API, with the key in ORCHESTRATOR_API_KEY where it is set."""
-    return OrchestratorClient(api_address(given), api_key=os.environ.get("ORCHESTRATOR_API_KEY") or None)
+    """A client of that API, with the key in ORCHESTRATOR_API_KEY where it is set.
+
+    It sends nothing again: whoever waits at a terminal is told at once what is away.
+    """
+    key = os.environ.get("ORCHESTRATOR_API_KEY") or None
+    return OrchestratorClient(api_address(given), api_key=key, retries=NEVER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from orchestrator.commands.outcome import OK, out
 def list_agents(*, api: str | None, as_json: bool) -> int:
     """List the agents in use; gives the exit code."""
     with connect(api) as client:
-        found = list(client.agents())
+        found = list(client.iter_agents(limit=200))
     if as_json:
         out.print_json(json.dumps(found))
         return OK
@@ -33,7 +34,7 @@ def list_agents(*, api: str | None, as_json: bool) -> int:
 def get_agent(agent_type: str, *, api: str | None) -> int:
     """Print an agent's record with its version; gives the exit code."""
     with connect(api) as client:
-        out.print_json(json.dumps(client.agent(agent_type)))
+        out.print_json(json.dumps(client.get_agent(agent_type)))
     return OK
 
 
@@ -48,13 +49,12 @@ def invoke_agent(
     as_json: bool,
 ) -> int:
     """Ask one agent, and show how it goes; gives the exit code."""
-    body: dict[str, Any] = {"task": task}
-    if parameters_path:
-        body["parameters"] = read_json(parameters_path, "parameters")
-    if input_path:
-        body["input"] = read_json(input_path, "input")
+    parameters = read_json(parameters_path, "parameters") if parameters_path else None
+    input_data = read_json(input_path, "input") if input_path else None
     with connect(api) as client:
-        document = client.invoke_agent(agent_type, body)
+        document = client.invoke_agent(
+            agent_type, task, parameters=parameters, input_data=input_data, async_execution=True
+        )
         execution_id = document["execution_id"]
         if not as_json:
             out.print(f"{escape(agent_type)} works on it as [bold]{escape(execution_id)}[/].")
@@ -66,7 +66,7 @@ def invoke_agent(
 def ledger(execution_id: str, *, api: str | None, as_json: bool) -> int:
     """Show what an execution has spent; gives the exit code."""
     with connect(api) as client:
-        found = client.ledger(execution_id)
+        found = client.get_execution_ledger(execution_id)
     if as_json:
         out.print_json(json.dumps(found))
         return OK
@@ -79,6 +79,6 @@ def ledger(execution_id: str, *, api: str | None, as_json: bool) -> int:
     return OK
 
 
-def _amounts(totals: dict[str, Any]) -> list[str]:
+def _amounts(totals: Mapping[str, Any]) -> list[str]:
     counts = [f"{totals[name]:,}" for name in ("model_calls", "tool_calls", "input_tokens", "output_tokens")]
     return [*counts, f"{totals['cost_usd']:.4f}"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 
@@ -20,6 +19,7 @@ from orchestrator.embedded.model_server import MODEL_NAME
 from orchestrator.embedded.plan import uses_demo_model
 from orchestrator.local_stack import LocalStack
 from orchestrator.sdk import OrchestratorClient
+from orchestrator.sdk.documents import ExecutionDocument
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DEFINITION = EXAMPLES / "lead_processing.json"
@@ -65,7 +65,7 @@ def _show(endpoints: Endpoints, stop: threading.Event) -> int:
             raise CommandError(f"the stack at {endpoints.api} is not ready; see {Layout.current().home / 'logs'}")
         stored = client.put_workflow(workflow_id, definition)
         out.print(f"Stored [bold]{escape(workflow_id)}[/], version {stored['version']}.")
-        execution_id = client.execute(workflow_id, read_json(INPUT, "input"))["execution_id"]
+        execution_id = client.execute_workflow(workflow_id, read_json(INPUT, "input"))["execution_id"]
         try:
             document = follow(client, execution_id, out, stop)
         except Interrupted:
@@ -75,7 +75,7 @@ def _show(endpoints: Endpoints, stop: threading.Event) -> int:
     return code
 
 
-def _links(endpoints: Endpoints, document: dict[str, Any]) -> None:
+def _links(endpoints: Endpoints, document: ExecutionDocument) -> None:
     if uses_demo_model(load_settings()):
         out.print(
             f"[dim]Answered by the demo model ({MODEL_NAME}): it shows that the plumbing works, not judgement.[/]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from orchestrator.commands.files import read_json
 from orchestrator.commands.outcome import INTERRUPTED, OK, err, out
 from orchestrator.commands.watching import coloured, exit_code, follow, print_outcome, step_table
 from orchestrator.sdk import OrchestratorClient
+from orchestrator.sdk.documents import ExecutionDocument
 
 
 def run(path: Path, input_path: Path | None, *, api: str | None, wait: bool, as_json: bool) -> int:
@@ -22,7 +24,7 @@ def run(path: Path, input_path: Path | None, *, api: str | None, wait: bool, as_
     input_data = read_json(input_path, "input") if input_path else {}
     with connect(api) as client:
         stored = client.put_workflow(workflow_id, definition)
-        document = client.execute(workflow_id, input_data)
+        document = client.execute_workflow(workflow_id, input_data)
         execution_id = document["execution_id"]
         if not as_json:
             out.print(f"{escape(workflow_id)} version {stored['version']} runs as [bold]{escape(execution_id)}[/].")
@@ -31,7 +33,7 @@ def run(path: Path, input_path: Path | None, *, api: str | None, wait: bool, as_
     return show_document(document, as_json=as_json)
 
 
-def show_document(document: dict[str, Any], *, as_json: bool) -> int:
+def show_document(document: ExecutionDocument, *, as_json: bool) -> int:
     """Print what has just started; gives the exit code."""
     if as_json:
         _print_json(document)
@@ -56,7 +58,7 @@ def wait_for(client: OrchestratorClient, execution_id: str, *, as_json: bool) ->
 def status(execution_id: str, *, api: str | None, as_json: bool) -> int:
     """Show one execution; gives 1 when it ended other than completed."""
     with connect(api) as client:
-        document = client.execution(execution_id)
+        document = client.get_execution(execution_id)
     if as_json:
         _print_json(document)
     else:
@@ -76,7 +78,11 @@ def act(
 ) -> int:
     """Pause, resume or cancel an execution; the request is accepted, its effect follows."""
     with connect(api) as client:
-        perform = {"pause": client.pause, "resume": client.resume, "cancel": client.cancel}[action]
+        perform = {
+            "pause": client.pause_execution,
+            "resume": client.resume_execution,
+            "cancel": client.cancel_execution,
+        }[action]
         document = perform(execution_id, reason)
     if as_json:
         _print_json(document)
@@ -86,5 +92,5 @@ def act(
     return OK
 
 
-def _print_json(document: dict[str, Any]) -> None:
-    out.print_json(json.dumps(document))
+def _print_json(document: Mapping[str, Any]) -> None:
+    out.print_json(json.dumps(dict(document)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -29,7 +29,7 @@ def create(name: str, role: Role, days: int | None, *, api: str | None, direct: 
     if direct:
         lifetime = timedelta(days=days) if days else None
         key, token = _directly(lambda keys: keys.create(name, role, created_by="command line", lifetime=lifetime))
-        document = {**_document(key), "key": token}
+        document: Mapping[str, Any] = {**_document(key), "key": token}
     else:
         with connect(api) as client:
             document = client.create_key(name, role, expires_in_days=days)
@@ -44,10 +44,10 @@ def create(name: str, role: Role, days: int | None, *, api: str | None, direct: 
 def show(*, api: str | None, direct: bool, as_json: bool) -> int:
     """List the keys."""
     if direct:
-        items = [_document(key) for key in _directly(lambda keys: keys.list())]
+        items: Sequence[Mapping[str, Any]] = [_document(key) for key in _directly(lambda keys: keys.list())]
     else:
         with connect(api) as client:
-            items = client.keys()
+            items = client.list_keys()["items"]
     if as_json:
         out.print_json(json.dumps({"items": items}))
         return OK
@@ -63,7 +63,7 @@ def show(*, api: str | None, direct: bool, as_json: bool) -> int:
 def revoke(key_id: str, *, api: str | None, direct: bool, as_json: bool) -> int:
     """Revoke a key for ever."""
     if direct:
-        document = _document(_directly(lambda keys: keys.revoke(key_id)))
+        document: Mapping[str, Any] = _document(_directly(lambda keys: keys.revoke(key_id)))
     else:
         with connect(api) as client:
             document = client.revoke_key(key_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from orchestrator.commands.outcome import FAILED, OK, UNREACHABLE
 from orchestrator.sdk import CLOSED_STATUSES, ApiProblem, OrchestratorClient, ServiceUnreachable
+from orchestrator.sdk.documents import ExecutionDocument
 
 POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 30.0
@@ -36,7 +36,7 @@ class Interrupted(Exception):
 
 def follow(
     client: OrchestratorClient, execution_id: str, console: Console, stop: threading.Event | None = None
-) -> dict[str, Any]:
+) -> ExecutionDocument:
     """Show the execution's steps until it is closed; gives its last document.
 
     Args:
@@ -50,7 +50,7 @@ def follow(
         ServiceUnreachable: the API was away for over 30 s; shorter absences are waited out.
     """
     stop = stop or threading.Event()
-    document = client.execution(execution_id)
+    document = client.get_execution(execution_id)
     with Live(step_table(document), console=console, refresh_per_second=8) as live:
         while document["status"] not in CLOSED_STATUSES:
             if stop.wait(POLL_SECONDS):
@@ -62,12 +62,12 @@ def follow(
     return document
 
 
-def _read_patiently(client: OrchestratorClient, execution_id: str, stop: threading.Event) -> dict[str, Any]:
+def _read_patiently(client: OrchestratorClient, execution_id: str, stop: threading.Event) -> ExecutionDocument:
     """Read the execution; a service that restarts meanwhile is waited for."""
     waited = 0.0
     while True:
         try:
-            return client.execution(execution_id)
+            return client.get_execution(execution_id)
         except (ApiProblem, ServiceUnreachable) as error:
             if (isinstance(error, ApiProblem) and error.status != 503) or waited >= PATIENCE_SECONDS:
                 raise
@@ -76,19 +76,19 @@ def _read_patiently(client: OrchestratorClient, execution_id: str, stop: threadi
             raise Interrupted
 
 
-def step_table(document: dict[str, Any]) -> RenderableType:
+def step_table(document: ExecutionDocument) -> RenderableType:
     """The execution and its steps, one row each."""
     table = Table(title=f"{document['workflow_id']} · {document['execution_id']}", title_justify="left")
     for column in ("step", "state", "attempts", "seconds", "note"):
         table.add_column(column, justify="right" if column in {"attempts", "seconds"} else "left")
     for step in document.get("steps") or ():
-        error = step.get("error") or {}
+        error = step.get("error")
         table.add_row(
             escape(step.get("name") or step["path"]),
             coloured(step["state"]),
             str(step.get("attempts") or ""),
             _seconds(step.get("started_at"), step.get("finished_at")),
-            escape(str(error.get("message") or "")),
+            escape(error["message"] if error else ""),
         )
     detail = f" ({document['detail']})" if document.get("detail") else ""
     return Group(table, f"execution: {coloured(document['status'])}{escape(detail)}")
@@ -100,20 +100,20 @@ def coloured(status: str) -> str:
     return f"[{colour}]{status}[/]" if colour else escape(status)
 
 
-def print_outcome(document: dict[str, Any], console: Console) -> int:
+def print_outcome(document: ExecutionDocument, console: Console) -> int:
     """Print the result as JSON, or the error as a sentence; gives the exit code."""
     if document["status"] == "completed":
         console.print("[bold]result[/]")
         console.print_json(json.dumps(document.get("output")))
         return OK
-    error = document.get("error") or {}
-    where = f" at step {error['step']!r}" if error.get("step") else ""
+    error = document.get("error")
+    where = f" at step {error['step']!r}" if error and error.get("step") else ""
     reason = f": {error.get('type')}: {error.get('message')}" if error else ""
     console.print(f"The execution ended as {coloured(document['status'])}{escape(where + reason)}")
     return FAILED
 
 
-def exit_code(document: dict[str, Any]) -> int:
+def exit_code(document: ExecutionDocument) -> int:
     """0 for an execution that completed or is still open, 1 for one that ended otherwise."""
     closed_badly = document["status"] in CLOSED_STATUSES and document["status"] != "completed"
     return FAILED if closed_badly else OK

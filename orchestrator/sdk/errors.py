@@ -11,7 +11,27 @@ class ClientError(Exception):
 
 
 class ServiceUnreachable(ClientError):
-    """Nothing answers at the API's address, or what answers is not the API."""
+    """Nothing answers at the API's address, or what answers is not the API.
+
+    Attributes:
+        was_sent: the request may have reached the service.
+    """
+
+    def __init__(self, message: str, *, was_sent: bool = False) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
+
+
+class WaitEnded(ClientError):
+    """An execution was not closed in the time that the caller gave it; it goes on.
+
+    Attributes:
+        document: of the execution, as it was last read.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        super().__init__(f"execution '{document.get('execution_id')}' is still {document.get('status')}")
 
 
 class ApiProblem(ClientError):
@@ -23,11 +43,13 @@ class ApiProblem(ClientError):
         detail: one sentence.
         hint: the way out, or None.
         errors: what is wrong with the document that was sent, each with `pointer`, `message` and maybe `hint`.
+        retry_after_seconds: when to come back, where the API says so.
         document: the problem as it came.
     """
 
-    def __init__(self, status: int, document: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, document: Mapping[str, Any], *, retry_after_seconds: float | None = None) -> None:
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
         self.document = dict(document)
         self.code: str = str(document.get("code") or f"http-{status}")
         self.detail: str = str(document.get("detail") or document.get("title") or f"the API answered with {status}")

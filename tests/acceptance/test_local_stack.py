@@ -108,10 +108,10 @@ def test_the_client_waits_for_a_synchronous_execution_longer_than_for_other_answ
     resting = {**WAITING, "steps": [{"step_id": "rest", "step_type": "wait", "seconds": 2}]}
     with OrchestratorClient(stack.endpoints()["api"], timeout_seconds=1.5) as client:
         assert client.put_workflow("rest", {**resting, "workflow_id": "rest"})["version"] == 1
-        assert client.execute("rest", {}, async_execution=False)["status"] == "completed"
-        assert client.execute("rest", {}, async_execution=False, wait_seconds=0.1)["status"] == "running"
+        assert client.execute_workflow("rest", {}, async_execution=False)["status"] == "completed"
+        assert client.execute_workflow("rest", {}, async_execution=False, wait_seconds=0.1)["status"] == "running"
         with pytest.raises(ApiProblem) as problem:
-            client.execute("no-such-workflow", {})
+            client.execute_workflow("no-such-workflow", {})
     assert problem.value.status == 404
     assert problem.value.code == "workflow-not-found"
 

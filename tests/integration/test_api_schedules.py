@@ -311,8 +311,8 @@ async def test_the_client_has_every_operation_of_schedules(api: httpx2.AsyncClie
             assert client.put_schedule(name, {"workflow_id": name, "cron": ["@daily"]})["cron"] == ["@daily"]
             assert client.resume_schedule(name)["paused"] is False
             assert client.trigger_schedule(name)["schedule_id"] == name
-            assert client.schedule(name)["workflow_id"] == name
-            assert "items" in client.schedules(name)
+            assert client.get_schedule(name)["workflow_id"] == name
+            assert "items" in client.list_schedules(workflow_id=name)
             client.delete_schedule(name)
 
     await asyncio.to_thread(use)

@@ -196,8 +196,8 @@ async def test_the_client_simulates_what_is_stored_and_what_is_not(api: httpx2.A
     def play() -> list[Any]:
         with OrchestratorClient(str(api.base_url).removesuffix("/api/v1/")) as client:
             return [
-                client.simulate("pay", scenario)["output"],
-                client.simulate("pay", scenario, version=1)["workflow_version"],
+                client.simulate_workflow("pay", scenario)["output"],
+                client.simulate_workflow("pay", scenario, version=1)["workflow_version"],
                 client.simulate_definition({**PAY, "output": "other"}, scenario)["output"],
             ]
 
