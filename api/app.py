@@ -33,6 +33,7 @@ from api.routes import (
     executions_recovery,
     executions_watching,
     health,
+    hooks,
     keys,
     language,
     schedules,
@@ -45,6 +46,7 @@ from api.simulations import Simulator
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates, connect, disconnect
+from orchestrator.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ApiKeys
 from orchestrator.stores.audit import AuditLog
@@ -85,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
                 audit=AuditLog(redis, settings.redis_key_prefix, settings.api_audit_entries),
                 executions=reader,
                 gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
+                secrets=Secrets.from_settings(settings),
                 events=EventFrames(
                     hub, streams, TokenStreams(watching, settings.redis_key_prefix), EventEnds(reader, streams)
                 ),
@@ -134,6 +137,7 @@ def _routes() -> APIRouter:
         collections,
         sessions,
         schedules,
+        hooks,
         language,
         keys,
         audit,

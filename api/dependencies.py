@@ -14,6 +14,7 @@ from api.executions import ExecutionReader
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates
+from orchestrator.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ApiKeys
 from orchestrator.stores.audit import AuditLog
@@ -36,6 +37,7 @@ class Services:
     audit: AuditLog
     executions: ExecutionReader
     gates: ConcurrencyGates
+    secrets: Secrets
     events: EventFrames
 
 

@@ -24,6 +24,8 @@ _TAGS = [
     {"name": "workflows", "description": "Definitions with immutable versions"},
     {"name": "simulations", "description": "Runs with mocks, which touch nothing outside"},
     {"name": "executions", "description": "Durable runs of a workflow"},
+    {"name": "schedules", "description": "When executions start by themselves"},
+    {"name": "hooks", "description": "Signed webhooks that start executions"},
     {"name": "agents", "description": "What agent tasks are asked of"},
     {"name": "breakers", "description": "Dependencies that are left alone for now"},
     {"name": "tools", "description": "What steps and agents may call"},

@@ -15,7 +15,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
 from api.request_issues import request_issues
-from orchestrator.execution import errors, errors_access, errors_agents, errors_data, errors_simulation, errors_tools
+from orchestrator.execution import (
+    errors,
+    errors_access,
+    errors_agents,
+    errors_data,
+    errors_schedules,
+    errors_simulation,
+    errors_tools,
+)
 from orchestrator.execution.errors import OrchestratorError, RequestError
 from orchestrator.expressions import ExpressionError
 
@@ -33,6 +41,7 @@ STATUS: Mapping[type[OrchestratorError], int] = {
     errors_access.Forbidden: 403,
     errors_access.TooManyRequests: 429,
     errors.WorkflowDeleted: 410,
+    errors_schedules.InvalidSignature: 401,
     errors.Conflict: 409,
     errors.VersionConflict: 412,
     errors.Unavailable: 503,

@@ -117,6 +117,20 @@ class Concurrency(Part):
     )
 
 
+class Webhook(Part):
+    """How `POST /api/v1/hooks/{workflow_id}` starts executions."""
+
+    secret: str = Field(pattern=limits.SECRET_NAME_PATTERN, description="Name of the secret that signs the requests.")
+    scheme: Literal["standard", "github"] = Field(
+        "standard", description="Standard Webhooks, or `X-Hub-Signature-256`."
+    )
+    headers: list[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,100}$")]] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Lower-case names; the input is then `{body, headers}`, else the body.",
+    )
+
+
 class EndScope(Part):
     """Steps that run after an execution failed or was cancelled."""
 
@@ -142,6 +156,7 @@ class DocumentHead(Part):
     timeouts: DocumentTimeouts | None = None
     limits: DocumentLimits | None = None
     concurrency: Concurrency | None = None
+    webhook: Webhook | None = Field(None, description="Lets signed requests start executions; absent: none may.")
     durability: Durability = Field("step", description="How completions are recorded; `express` is not available yet.")
     on_failure: EndScope | EndSteps | None = Field(
         None, description="Runs after compensation when the execution failed."
@@ -185,4 +200,5 @@ __all__ = [
     "VectorUpsert",
     "Wait",
     "WaitForSignal",
+    "Webhook",
 ]

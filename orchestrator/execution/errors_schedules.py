@@ -1,8 +1,8 @@
-"""The leaves of the error tree that speak of schedules."""
+"""The leaves of the error tree that speak of schedules and inbound webhooks: what starts executions by itself."""
 
 from __future__ import annotations
 
-from orchestrator.execution.errors import Conflict, NotFound
+from orchestrator.execution.errors import Conflict, NotFound, OrchestratorError
 
 
 class ScheduleNotFound(NotFound):
@@ -17,3 +17,17 @@ class ScheduleExists(Conflict):
 
     code = "schedule-exists"
     title = "Schedule exists"
+
+
+class HookNotFound(NotFound):
+    """The workflow's definition takes no webhooks."""
+
+    code = "hook-not-found"
+    title = "Hook not found"
+
+
+class InvalidSignature(OrchestratorError):
+    """A webhook's signature is absent, wrong or too old."""
+
+    code = "invalid-signature"
+    title = "Invalid signature"

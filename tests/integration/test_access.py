@@ -89,6 +89,7 @@ def test_every_operation_has_a_role_and_every_role_an_operation() -> None:
         "get_liveness",
         "get_readiness",
         "get_workflow_schema",
+        "receive_webhook",
     ]
 
 

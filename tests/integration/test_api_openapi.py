@@ -65,6 +65,7 @@ OPERATIONS = {
     "list_breakers": "GET /api/v1/breakers/",
     "get_breaker": "GET /api/v1/breakers/{name}",
     "reset_breaker": "POST /api/v1/breakers/{name}/reset",
+    "receive_webhook": "POST /api/v1/hooks/{workflow_id}",
     "list_schedules": "GET /api/v1/schedules/",
     "create_schedule": "POST /api/v1/schedules/",
     "get_schedule": "GET /api/v1/schedules/{schedule_id}",
