@@ -1,5 +1,7 @@
 """Fills the generated regions of the documentation: `python -m scripts.generate_reference [--check]`.
 
+The contract (`scripts.generate_contract`) is written along.
+
 A region stands between `<!-- generated: NAME -->` and `<!-- /generated -->`; `example/NAME` shows a file of
 `examples/guide`. `--check` writes nothing and exits with 1 where a page is out of date.
 """
@@ -10,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+from scripts import generate_contract
 from scripts.reference_tables import REGIONS, ROOT, Undescribed
 
 DOCS = ROOT / "docs"
@@ -39,9 +42,10 @@ def filled(text: str) -> str:
 
 
 def outdated() -> dict[Path, str]:
-    """Return the pages that the code has overtaken, with what they should be."""
+    """Return the pages and files that the code has overtaken, with what they should be."""
     pages = {path: path.read_text() for path in sorted(DOCS.rglob("*.md"))}
-    return {path: fresh for path, text in pages.items() if (fresh := filled(text)) != text}
+    late = {path: fresh for path, text in pages.items() if (fresh := filled(text)) != text}
+    return late | generate_contract.outdated()
 
 
 def main(arguments: list[str]) -> int:
