@@ -45,6 +45,13 @@ async def view_from_history(
     return progress.view if progress else fallback
 
 
+async def start_of(handle: WorkflowHandle[Any, Any], converter: DataConverter) -> StartExecution | None:
+    """Return what an execution was started with; None where that is no start of ours."""
+    async for event in handle.fetch_history_events(page_size=1):
+        return await _start_in(event, converter)
+    return None
+
+
 def initial_view(start: StartExecution, fallback: ExecutionView) -> ExecutionView:
     """Return the view of an execution of which nothing has run: every root step is pending."""
     definition = start.definition or {}

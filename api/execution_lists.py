@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import cast
 
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
@@ -13,6 +15,7 @@ from api.execution_links import links_of
 from api.schemas.executions import AwaitedDetail, ExecutionPage, ExecutionStatus, ExecutionSummary
 from api.temporal_pages import page_cursor, page_token
 from api.times import text_of
+from orchestrator.execution.clock import iso
 from orchestrator.execution.errors import TemporalUnavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE
 from orchestrator.workflows.search_attributes import (
@@ -27,6 +30,8 @@ from orchestrator.workflows.search_attributes import (
 DEADLINE_ERROR = "execution-timeout"
 SCHEDULED_BY = "TemporalScheduledById"
 """Search attribute that Temporal itself gives to what a schedule starts."""
+
+EARLIEST, LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 _TEMPORAL_STATUS: dict[WorkflowExecutionStatus, ExecutionStatus] = {
     WorkflowExecutionStatus.RUNNING: "running",
@@ -57,6 +62,18 @@ _WHERE: dict[ExecutionStatus, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ListFilters:
+    """Further bounds of a list; texts hold no quotation marks."""
+
+    tag: str | None = None
+    error_type: str | None = None
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+    closed_after: datetime | None = None
+    closed_before: datetime | None = None
+
+
 async def list_executions(
     services: Services,
     *,
@@ -66,6 +83,7 @@ async def list_executions(
     status: ExecutionStatus | None = None,
     detail: AwaitedDetail | None = None,
     schedule_id: str | None = None,
+    more: ListFilters | None = None,
 ) -> ExecutionPage:
     """Return a page of executions.
 
@@ -77,12 +95,13 @@ async def list_executions(
         status: only executions in this status.
         detail: only executions that wait for this.
         schedule_id: only executions that this schedule started; an id by its pattern.
+        more: by tag, error and time.
 
     Raises:
         RequestError: the cursor was not given by this list.
         TemporalUnavailable: no answer.
     """
-    query = _query(workflow_id, status, detail, schedule_id)
+    query = _query(workflow_id, status, detail, schedule_id, more or ListFilters())
     token = page_token(query, cursor)
     try:
         async with services.calls.bounded():
@@ -106,7 +125,11 @@ async def list_executions(
 
 
 def _query(
-    workflow_id: str | None, status: ExecutionStatus | None, detail: AwaitedDetail | None, schedule_id: str | None
+    workflow_id: str | None,
+    status: ExecutionStatus | None,
+    detail: AwaitedDetail | None,
+    schedule_id: str | None,
+    more: ListFilters,
 ) -> str:
     # A continued run is part of the same execution; its last run stands for it.
     terms = [f"WorkflowType = '{WORKFLOW_TYPE}'", "ExecutionStatus != 'ContinuedAsNew'"]
@@ -118,7 +141,25 @@ def _query(
         terms.append(f"ExecutionStatus = 'Running' AND {DETAIL.name} = '{detail}'")
     if schedule_id is not None:
         terms.append(f"{SCHEDULED_BY} = '{schedule_id}'")
+    if more.tag is not None:
+        terms.append(f"{TAGS.name} = '{more.tag}'")
+    if more.error_type is not None:
+        terms.append(f"{ERROR_TYPE.name} = '{more.error_type}'")
+    for attribute, relation, moment in (
+        ("StartTime", ">=", more.started_after),
+        ("StartTime", "<", more.started_before),
+        ("CloseTime", ">=", more.closed_after),
+        ("CloseTime", "<", more.closed_before),
+    ):
+        if moment is not None:
+            terms.append(f"{attribute} {relation} '{_moment(moment)}'")
     return " AND ".join(terms)
+
+
+def _moment(moment: datetime) -> str:
+    # Without an offset it is UTC; years that the server cannot reckon with are moved to what it can.
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return iso(min(max(aware, EARLIEST), LATEST))
 
 
 def _summary(services: Services, found: WorkflowExecution) -> ExecutionSummary:

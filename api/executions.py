@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Coroutine, Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 from temporalio.client import (
@@ -20,7 +21,7 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.execution_history import view_from_history
+from api.execution_history import start_of, view_from_history
 from api.execution_links import links_of
 from api.pending_activities import merge_pending
 from api.schemas.executions import ExecutionDocument, ExecutionStatus, StepRow
@@ -35,6 +36,7 @@ from orchestrator.execution.errors import (
 )
 from orchestrator.execution.messages import ENVELOPE_MEMO, WORKFLOW_TYPE, ErrorInfo, ExecutionView
 from orchestrator.execution.messages_ledger import LedgerView
+from orchestrator.execution.messages_steps import StepsAnswer, StepsAsked
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_errors, fetch_envelope
 from orchestrator.stores.leases import WorkerLeases
@@ -49,6 +51,7 @@ MOST_RERUNS = 100
 _PLAIN_ID = re.compile(r"[A-Za-z0-9._~:/ -]+")
 """What needs no quotation in a visibility query."""
 
+Answer = TypeVar("Answer")
 Handle = WorkflowHandle[object, ExecutionView]
 
 _CLOSED_STATUS: dict[WorkflowExecutionStatus, ExecutionStatus] = {
@@ -152,7 +155,24 @@ class ExecutionReader:
 
     async def query(self, handle: Handle) -> ExecutionView | None:
         """Return the answer of the query `state`, or None where no worker gives one."""
-        asking = asyncio.create_task(self._ask(handle))
+        return await self._promptly(self._ask(handle, "state", [], ExecutionView))
+
+    async def query_steps(self, handle: Handle, asked: StepsAsked) -> StepsAnswer | None:
+        """Return the answer of the query `steps`, or None where no worker gives one."""
+        return await self._promptly(self._ask(handle, "steps", [asked], StepsAnswer))
+
+    async def definition(self, execution_id: str) -> dict[str, Any] | None:
+        """Return the definition that the start pinned; None where a worker pins it.
+
+        Raises:
+            TemporalUnavailable: no answer.
+        """
+        async with self._calls.bounded():
+            start = await start_of(self.handle(execution_id), self._client.data_converter)
+        return start.definition if start is not None else None
+
+    async def _promptly(self, question: Coroutine[Any, Any, Answer | None]) -> Answer | None:
+        asking = asyncio.create_task(question)
         try:
             answered, _ = await asyncio.wait({asking}, timeout=PROMPT_SECONDS)
             if not answered and not await self._has_worker():
@@ -161,12 +181,12 @@ class ExecutionReader:
         finally:
             asking.cancel()
 
-    async def _ask(self, handle: Handle) -> ExecutionView | None:
+    async def _ask(self, handle: Handle, query: str, arguments: Sequence[Any], answers: type[Answer]) -> Answer | None:
         timeout = timedelta(seconds=QUERY_SECONDS)
         try:
             async with self._calls.bounded(QUERY_SECONDS + 0.2, patience_seconds=0):
                 with claim_errors():
-                    answer: ExecutionView = await handle.query("state", result_type=ExecutionView, rpc_timeout=timeout)
+                    answer: Answer = await handle.query(query, args=arguments, result_type=answers, rpc_timeout=timeout)
         except (Unavailable, RPCError, WorkflowQueryFailedError, ValidationError):
             return None
         return answer

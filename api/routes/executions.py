@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from api.access import access_of
 from api.dependencies import ServicesDep
 from api.execution_control import ExecutionControl
-from api.execution_lists import list_executions
+from api.execution_lists import ListFilters, list_executions
 from api.idempotent_starts import Keyed, StartsUnderWay, keyed_start, started_before
 from api.json_body import StrictJsonRoute
 from api.parameters import Cursor, ExecutionId, ExistingWorkflowId, Limit, ScheduleIdQuery, StartKey, WorkflowIdQuery
@@ -29,6 +30,13 @@ from orchestrator.execution.messages_ledger import LedgerView
 router = APIRouter(tags=["executions"], route_class=StrictJsonRoute)
 
 Reason = Annotated[ReasonRequest | None, Body()]
+TagQuery = Annotated[
+    str | None, Query(pattern=r"^[^'\"\\=]{1,64}=[^'\"\\]{0,256}$", description="only with this tag, `key=value`")
+]
+ErrorTypeQuery = Annotated[
+    str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="only failures of this type")
+]
+Moment = Annotated[datetime | None, Query(description="ISO 8601; UTC where it has no offset")]
 _ACTION = problems(*WITH_BODY, 404, 409, 503)
 
 
@@ -98,6 +106,12 @@ async def get_executions(
         Query(description="what they wait for: with `status=awaiting`, `operator` lists the parked ones"),
     ] = None,
     schedule_id: ScheduleIdQuery = None,
+    tag: TagQuery = None,
+    error_type: ErrorTypeQuery = None,
+    started_after: Moment = None,
+    started_before: Moment = None,
+    closed_after: Moment = None,
+    closed_before: Moment = None,
 ) -> ExecutionPage:
     """Return executions from Temporal's visibility, newest first; a start shows up there within about a second."""
     return await list_executions(
@@ -108,6 +122,7 @@ async def get_executions(
         status=status,
         detail=detail,
         schedule_id=schedule_id,
+        more=ListFilters(tag, error_type, started_after, started_before, closed_after, closed_before),
     )
 
 

@@ -151,6 +151,13 @@ class ExecutionNotFound(NotFound):
     title = "Execution not found"
 
 
+class StepNotFound(NotFound):
+    """The execution has no step at this path, or does not keep it any more."""
+
+    code = "step-not-found"
+    title = "Step not found"
+
+
 class AgentNotFound(NotFound):
     """No agent has this type."""
 

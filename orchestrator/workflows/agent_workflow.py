@@ -28,7 +28,9 @@ from orchestrator.execution.messages import (
     StartExecution,
     StepRepair,
 )
+from orchestrator.execution.messages_steps import StepsAnswer, StepsAsked
 from orchestrator.execution.requests import schema_check
+from orchestrator.execution.step_pages import steps_answer
 from orchestrator.execution.views import detail_of, markdown_table, status_of, view_of
 from orchestrator.expressions import ExpressionError
 from orchestrator.workflows.callback_delivery import await_callback_child
@@ -266,6 +268,13 @@ class AgentWorkflow:
             self._position = dump(self._machine.state)
         start = self._start.model_copy(update=self._pinned) if self._start is not None else None
         return PositionPart(start=start if part == 0 else None, state=self._position[part], parts=len(self._position))
+
+    @workflow.query(
+        description="Steps of all scopes in pages, one step with its output, or how many are in each state."
+    )
+    def steps(self, asked: StepsAsked) -> StepsAnswer:
+        """Return what is asked for; nothing before the execution began."""
+        return steps_answer(self._definition, self._machine.state, asked) if self._machine else StepsAnswer()
 
     # --- beginning and end ----------------------------------------------------------------------------------------
 

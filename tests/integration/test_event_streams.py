@@ -99,7 +99,8 @@ async def test_a_failed_execution_ends_with_its_error(api: httpx2.AsyncClient, i
 async def test_fifty_reconnects_give_the_same_bytes_as_one_reader_gets(
     api: httpx2.AsyncClient, isolated_settings: Settings
 ) -> None:
-    async with working(isolated_settings, {"call": [{"sleep": 0.02, "result": 1}]}):
+    slowly: Scripts = {f"each[{index}].call": [{"sleep": index / 20, "result": 1}] for index in range(40)}
+    async with working(isolated_settings, slowly):
         execution_id = await started(api, "wide")
         whole = asyncio.create_task(watched(api, execution_id))
         pieces: list[Frame] = []
