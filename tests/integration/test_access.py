@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -15,10 +16,12 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from api.roles import OPERATION_ROLES
+from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors_access import KeyExists
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ROLES, ApiKeys, Role
 from orchestrator.stores.redis import connect_redis
+from tests.integration.test_api_outages import silent_server
 from tests.support.api_server import problem_in, running_api
 
 BOOTSTRAP = "bootstrap-key-of-these-tests-0123456789"
@@ -298,6 +301,22 @@ async def test_an_open_api_does_not_answer_foreign_pages(isolated_settings: Sett
         assert (await api.get("/workflows/")).status_code == 200
         for headers in ({"Host": "rebound.example.com"}, {"Sec-Fetch-Site": "cross-site"}):
             problem_in(await api.post("/executions/x/pause", headers=headers), 403, "forbidden")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_with_redis_away_nobody_is_let_in_unasked_and_told_so_in_time(
+    closed: Settings, tokens: dict[Role, str], silent: bool
+) -> None:
+    async with silent_server() as port:
+        url = f"redis://127.0.0.1:{port if silent else free_port()}"
+        settings = Settings(_env_file=None, **{**closed.model_dump(exclude_unset=True), "redis_url": url})
+        async with running_api(settings) as api:
+            began = time.monotonic()
+            answer = await api.get("/executions/", headers=bearer(tokens["admin"]))
+            assert time.monotonic() - began < 2
+            problem_in(answer, 503, "redis-unavailable")
+            problem_in(await api.get("/executions/"), 401, "unauthenticated")
+            assert (await api.get("/health/live")).status_code == 200
 
 
 async def test_strangers_learn_of_readiness_only_which_part_is_away(closed: Settings, tokens: dict[Role, str]) -> None:
