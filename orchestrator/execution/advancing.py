@@ -80,7 +80,11 @@ class Advancing:
 
     def _takes(self, entry: tuple[str, str]) -> Takes | None:
         run = self._engine.runs.get(entry[0])
-        return takes(run.compiled.steps[entry[1]]) if run is not None else None
+        if run is None:
+            return None
+        loop = run.state.steps[entry[1]].agent
+        held = loop.held if loop is not None else None
+        return held or takes(run.compiled.steps[entry[1]])
 
     def _full(self) -> list[Takes]:
         """Say what there is no room for: children have their own, so that waiting for them stops no activity."""

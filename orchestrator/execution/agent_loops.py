@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
 
-from orchestrator.definition.limits import TURNS
+from orchestrator.definition.limits import CHILDREN_IN_FLIGHT, TURNS
 from orchestrator.definition.models import AgentTask
 from orchestrator.execution import events as ev
 from orchestrator.execution.agent_budgets import AgentBudgets, with_outcomes
@@ -24,6 +24,7 @@ from orchestrator.execution.errors_tools import InvalidToolArguments
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_agents import InvokeModelResult, SummariseSessionResult, ToolOutcome
 from orchestrator.execution.messages_ledger import LedgerCall
+from orchestrator.execution.ready_queue import Takes
 from orchestrator.execution.state import AgentLoop, ToolCall
 from orchestrator.execution.steps import StepEnds
 
@@ -31,6 +32,10 @@ CLAIMED_BYTES = 128 * 1024
 """What is larger is kept outside the history and counts no more than this."""
 FALLBACK_ERRORS = re.compile(r"^(model-.*|timeout|circuit-open|rate-limited|invalid-output|outcome-unknown)$")
 """Failures of a model that another model may not have."""
+TOOL_CALLS_HELD = "tool-calls-held"
+"""Before this rule the cap counted agents' tool calls, and let through as many as a model asked for at once."""
+PARKED_AT_REST = "parked-at-rest"
+"""Before this rule an agent was parked beside its own tool calls, and forgotten when one of them was approved."""
 SESSIONS_SUMMARISED = "sessions-summarised"
 """Before this rule a session that had grown too large was never summarised."""
 _UNREPORTED = ("timeout", "cancelled", "outcome-unknown")
@@ -97,6 +102,10 @@ class AgentLoops:
         if not park:
             self._end(place, error)
             return
+        if place.record.flights and self._engine.patched(PARKED_AT_REST):
+            # What it called must end before anybody repairs it; a raise brings it on at once.
+            self._engine.state.unaffordable.append((place.run.scope_id, place.step.step_id))
+            return
         place.record.error = error
         place.record.awaits = "operator"
 
@@ -115,6 +124,8 @@ class AgentLoops:
                 waits = record.awaits == "operator" and record.agent is not None and record.agent.due is not None
                 if waits and record.error is not None and record.error.type == BudgetExhausted.code:
                     record.awaits = record.error = None
+                    if record.agent is not None and any(call.state == "approval" for call in record.agent.calls):
+                        record.awaits = "approval" if self._engine.patched(PARKED_AT_REST) else None
                     self._engine.queue(run, step_id)
 
     # --- model turns ----------------------------------------------------------------------------------------------
@@ -311,8 +322,12 @@ class AgentLoops:
 
     def _go_on_with_tools(self, place: Place, loop: AgentLoop) -> None:
         if any(call.state == "due" for call in loop.calls):
+            key = (place.run.scope_id, place.step.step_id)
             if loop.due is None:
                 loop.due = "tools"
+                self._engine.queue(place.run, place.step.step_id)
+            elif not place.record.flights and key in self._engine.state.unaffordable:
+                self._engine.state.unaffordable.remove(key)
                 self._engine.queue(place.run, place.step.step_id)
         elif all(call.state == "done" for call in loop.calls):
             loop.outcomes = [call.outcome for call in loop.calls if call.outcome is not None]
@@ -322,10 +337,15 @@ class AgentLoops:
             self._next(place, loop)
 
     def _call_tools(self, place: Place, loop: AgentLoop) -> None:
-        """Schedule the tool calls that are due, side by side."""
-        loop.due = None
+        """Schedule the tool calls that are due, side by side, as far as the cap allows."""
+        loop.due = loop.held = None
         for number, call in enumerate(loop.calls):
             if call.state != "due":
+                continue
+            takes = self._lacks_room(call)
+            if takes is not None:
+                # The others' room first: a call waits for one thing at a time.
+                loop.held = takes if loop.held is None else "activity"
                 continue
             call.state = "running"
             self._budgets.tool_call(place, loop)
@@ -333,6 +353,18 @@ class AgentLoops:
                 self._start_child(place, loop, call, number)
             else:
                 self._schedule_tool(place, loop, call, number)
+        if loop.held is not None and loop.due is None:
+            loop.due = "tools"
+            self._engine.queue(place.run, place.step.step_id)
+
+    def _lacks_room(self, call: ToolCall) -> Takes | None:
+        """Return what there is no room for; None where the call may begin."""
+        flying, takes = self._engine.in_flight, cast(Takes, "child" if call.request.kind == "workflow" else "activity")
+        if takes == "child":
+            full = len(flying.children) >= CHILDREN_IN_FLIGHT
+        else:
+            full = flying.activities >= self._engine.definition.max_parallel
+        return takes if full and self._engine.patched(TOOL_CALLS_HELD) else None
 
     def _schedule_tool(self, place: Place, loop: AgentLoop, call: ToolCall, number: int) -> None:
         command = tool_request(self._engine.state, place, loop, call, number)
@@ -386,6 +418,8 @@ class AgentLoops:
     # --- approvals of tool calls ----------------------------------------------------------------------------------
 
     def _show_approvals(self, place: Place, loop: AgentLoop) -> None:
+        if place.record.awaits == "operator" and self._engine.patched(PARKED_AT_REST):
+            return
         waits = any(call.state == "approval" for call in loop.calls)
         place.record.awaits = "approval" if waits else None
 

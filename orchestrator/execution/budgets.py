@@ -91,6 +91,13 @@ class Budget:
                 found[name] = free / 2 if name == "cost_usd" else int(free + 1) // 2
         return BudgetShare(**found)
 
+    def give_away(self, identifier: str) -> None:
+        """Leave a detached child what it may spend: nobody hears of it again, so the bounds shrink by its share."""
+        for name, amount in self.reserved.pop(identifier, {}).items():
+            limit = self.limit(name)
+            if limit is not None:
+                setattr(self, name, limit - amount if name == "cost_usd" else int(limit - amount))
+
     def first_ask(self) -> Reservation:
         """Return what a turn reserves whose prompt nobody has seen yet."""
         tokens = min(max(int((self.tokens or 0) / FIRST_SHARE), LEAST_TOKENS), MOST_TOKENS)

@@ -17,6 +17,8 @@ from orchestrator.execution.messages_children import AwaitExecutionInput
 from orchestrator.execution.steps import StepEnds
 
 LONGEST_EXECUTION_ID = 128
+SHARES_GIVEN_AWAY = "shares-given-away"
+"""Before this rule the share of a detached child stayed reserved, and agents waited for it for ever."""
 
 
 class Children:
@@ -90,16 +92,25 @@ class Children:
             return child_id
         return f"{(state.lineage.root or state.execution_id)[:100]}.{digest}"
 
-    def started(self, place: Place, child_id: str, run_id: str) -> None:
-        """Take note of a child's run; complete a step that does not wait for it."""
+    def started(self, place: Place, child_id: str, run_id: str) -> bool:
+        """Take note of a child's run; complete a step that does not wait for it.
+
+        Returns:
+            Whether the budget is divided anew: a child that nobody waits for keeps its share.
+        """
         model = place.step.model
         if not isinstance(model, ChildWorkflow) or model.wait:
             self._engine.state.child_runs[child_id] = run_id
-            return
+            return False
         del self._engine.in_flight[child_id]
         place.record.child_id = None
         self._engine.state.detached.append((child_id, model.on_parent_close))
+        budget = self._engine.state.budget
+        divided = budget is not None and self._engine.patched(SHARES_GIVEN_AWAY)
+        if budget is not None and divided:
+            budget.give_away(child_id)
         self._ends.complete(place, {"execution_id": child_id})
+        return divided
 
     def settle(self, place: Place, event: ev.ChildCompleted | ev.ChildFailed) -> None:
         """Enter what an awaited child spent, and give back the rest of its share."""

@@ -280,7 +280,7 @@ class Engine:
         record.retried += more
         if new_keys:
             record.epoch += more
-        record.state = "pending"
+        record.state, record.agent = "pending", None
         owner = self.owner_of(place.run)
         while owner is not None:
             owner.record.inside += more

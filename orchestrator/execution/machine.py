@@ -204,7 +204,8 @@ class Machine:
 
     def snapshot(self) -> ExecutionState:
         """Return the state with its queue written back, ready to be carried."""
-        self.state.ready = list(self._engine.ready)
+        # Those that were held for want of room may have been cancelled meanwhile, with their scope.
+        self.state.ready = [entry for entry in self._engine.ready if entry[0] in self._engine.runs]
         return self.state
 
     def refusal(self, path: str, decision: str, by: str) -> str | None:
@@ -234,7 +235,7 @@ class Machine:
             case ev.ActivityFailed():
                 self._activity_failed(event)
             case ev.ChildStarted(child_id, run_id):
-                self._of(child_id, lambda place: self._children.started(place, child_id, run_id))
+                self._of(child_id, lambda place: self._child_started(place, child_id, run_id))
             case ev.ChildCompleted(child_id) | ev.ChildFailed(child_id):
                 self._of(child_id, lambda place: self._child_ended(place, event))
             case ev.TimerFired(timer_id):
@@ -279,6 +280,10 @@ class Machine:
     def _of(self, identifier: str, act: Callable[[Place], None]) -> None:
         place = self._engine.place(*self._engine.in_flight[identifier])
         self._guarded(place, lambda: act(place))
+
+    def _child_started(self, place: Place, child_id: str, run_id: str) -> None:
+        if self._children.started(place, child_id, run_id):
+            self._agents.affordable()
 
     def _child_ended(self, place: Place, event: ev.ChildCompleted | ev.ChildFailed) -> None:
         self._children.settle(place, event)

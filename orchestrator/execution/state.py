@@ -40,6 +40,8 @@ class AgentLoop:
     session_id: str | None = None
     due: Literal["model", "tools", "summary"] | None = "model"
     """What is to be scheduled next; None while it is in flight or waits for people."""
+    held: Literal["activity", "child"] | None = None
+    """What tool calls that are due wait for: the cap has no room for more of it."""
     turn: int = 0
     """Number of the model call that is due or in flight, from 0: fallbacks and repairs count."""
     rounds: int = 0

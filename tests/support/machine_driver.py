@@ -38,7 +38,7 @@ class Play:
 
     Attributes:
         seconds: until it ends by itself.
-        result: what it returns.
+        result: what it returns; a whole `StepResult` is taken as it is.
         error: the type of its failure; None: it completes.
         on_cancel: what it makes of a cancel request.
         cancel_seconds: how long after the request it ends.
@@ -52,6 +52,7 @@ class Play:
 
 
 Script = Mapping[str, Sequence[Play]] | Callable[[str, int], Play]
+AgentScript = Callable[[cm.ScheduleActivity, int], Play]
 
 
 class Ids:
@@ -90,6 +91,8 @@ class MachineDriver:
         messages: events from outside and when they come, in seconds.
         restore_every: after so many events the machine is made anew from its serialised state.
         recovered: a retry's or a rerun's first position; None: an execution that nothing was before.
+        agents: how the model turns and tool calls of agents go: a function of the command and of the microseconds at
+            which they begin; without it `script` says so, and every agent answers at once.
         order: paths of the activities and children, as they began.
         began: when, in seconds.
     """
@@ -101,6 +104,7 @@ class MachineDriver:
     restore_every: int = 1
     holds: dict[str, str] = field(default_factory=dict)
     recovered: ExecutionState | None = None
+    agents: AgentScript | None = None
 
     def __post_init__(self) -> None:
         self.definition = compiled(self.document)
@@ -119,6 +123,7 @@ class MachineDriver:
         self.commands: list[cm.Command] = []
         self.cancelled: list[str] = []
         self.in_flight: dict[str, str] = {}
+        self._used: set[str] = set()
         self.most_in_flight = 0
         self.timers: dict[str, int] = {}
         self._due: list[tuple[datetime, int, ev.Event]] = []
@@ -248,7 +253,8 @@ class MachineDriver:
 
     def _schedule(self, command: cm.ScheduleActivity) -> None:
         identifier = command.activity_id
-        assert identifier not in self.in_flight, f"activity id '{identifier}' is used twice at once"
+        assert identifier not in self._used, f"activity id '{identifier}' is used twice"
+        self._used.add(identifier)
         request = command.arguments[0] if command.arguments else None
         if isinstance(request, ValidateJsonInput):
             self.in_flight[identifier] = identifier
@@ -256,33 +262,39 @@ class MachineDriver:
             self._plays[identifier] = Play()
             return
         path = request.call.path if request is not None else identifier
-        self._begun(identifier, path, request.call.idempotency_key if request is not None else identifier)
-        play = self._plays[identifier]
+        key = request.call.idempotency_key if request is not None else identifier
+        play = self._play(path) if self.agents is None else self.agents(command, self._micros)
+        self._begun(identifier, path, key, play)
         self._ends[identifier] = self._later(play.seconds, _ended(identifier, play))
 
     def _start_child(self, command: cm.StartChild) -> None:
-        assert command.child_id not in self.in_flight
-        path = next(place for place, record in self._records() if record.child_id == command.child_id)
-        self._begun(command.child_id, path, command.child_id)
+        assert command.child_id not in self._used, f"child id '{command.child_id}' is used twice"
+        self._used.add(command.child_id)
+        path = next(place for place, record in self._records() if command.child_id in record.children)
+        play = self._play(path)
+        self._begun(command.child_id, path, command.child_id, play)
         started = self._later(0.0, ev.ChildStarted(command.child_id))
-        play = self._plays[command.child_id]
         if command.awaited:
             self._ends[command.child_id] = self._later(play.seconds, _child_ended(command.child_id, play))
         else:
             self._ends[command.child_id] = started
             self._detached.add(command.child_id)
 
-    def _begun(self, identifier: str, path: str, key: str) -> None:
+    def _begun(self, identifier: str, path: str, key: str, play: Play) -> None:
         self.order.append(path)
         self.began.append((path, self.elapsed))
         self.keys.append(key)
         self._keys[identifier] = key
         self.in_flight[identifier] = path
-        self._plays[identifier] = self._play(path)
+        self._plays[identifier] = play
+
+    @property
+    def _micros(self) -> int:
+        return (self.now - BEGIN) // timedelta(microseconds=1)
 
     def _play(self, path: str) -> Play:
         if callable(self.script):
-            return self.script(path, (self.now - BEGIN) // timedelta(microseconds=1))
+            return self.script(path, self._micros)
         entries = self.script.get(path, [Play(result=path)])
         tried = self._tries.get(path, 0)
         self._tries[path] = tried + 1
@@ -293,7 +305,7 @@ class MachineDriver:
         play = self._plays[identifier]
         self.cancelled.append(self.in_flight[identifier])
         self._dropped.add(self._ends[identifier])
-        child = any(record.child_id == identifier for _, record in self._records())
+        child = any(identifier in record.children for _, record in self._records())
         event: ev.Event
         if play.on_cancel == "completed":
             event = (_child_ended if child else _ended)(identifier, Play(result=play.result))
@@ -341,7 +353,8 @@ def _failed(identifier: str, error: ErrorInfo, *, cancelled: bool) -> ev.Activit
 
 def _ended(identifier: str, play: Play) -> ev.Event:
     if play.error is None:
-        return ev.ActivityCompleted(identifier, StepResult(output=play.result))
+        result = play.result if isinstance(play.result, StepResult) else StepResult(output=play.result)
+        return ev.ActivityCompleted(identifier, result)
     return ev.ActivityFailed(identifier, ErrorInfo(type=play.error, message="scripted"), 1)
 
 

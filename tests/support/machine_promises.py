@@ -71,6 +71,7 @@ class Promises:
         self._joins(states, state)
         self._kept(states, state)
         self._in_flight(machine, in_flight)
+        self._budgets(state, in_flight)
         if paused and state.holds:
             self._nothing_begins(states, state, commands)
         if machine.closed:
@@ -109,8 +110,7 @@ class Promises:
             identifier
             for scope in state.scopes.values()
             for record in scope.steps.values()
-            for identifier in (record.activity_id, record.child_id)
-            if identifier is not None
+            for identifier in record.flights
         ]
         assert len(known) == len(set(known)), f"an id is in flight twice: {sorted(known)}"
         assert set(known) == set(in_flight) - {"~output"}, (sorted(known), sorted(in_flight))
@@ -121,6 +121,18 @@ class Promises:
         children = {identifier for identifier in in_flight if identifier.startswith(f"{machine.state.execution_id}.")}
         steps = [identifier for identifier in in_flight if "/v" not in identifier and identifier not in children]
         assert len(steps) <= self._definition.max_parallel
+
+    def _budgets(self, state: ExecutionState, in_flight: Mapping[str, str]) -> None:
+        """What is reserved is reserved for what is in flight; what was spent is bounded, cleaning up apart."""
+        loops = [record.agent for scope in state.scopes.values() for record in scope.steps.values() if record.agent]
+        kept = [(state.budget, state.ledger.total), *((loop.budget, loop.spent) for loop in loops)]
+        for budget, spent in kept:
+            if budget is None:
+                continue
+            assert set(budget.reserved) <= set(in_flight), "a reservation outlives its call"
+            if state.phase == "running":
+                assert budget.model_calls is None or spent.model_calls <= budget.model_calls
+                assert budget.tool_calls is None or spent.tool_calls <= budget.tool_calls
 
     def _nothing_begins(self, states: States, state: ExecutionState, commands: Sequence[cm.Command]) -> None:
         for command in commands:

@@ -20,11 +20,12 @@ _DEEPEST = 3
 class _Writer:
     """Writes one document."""
 
-    def __init__(self, draw: Callable[[Any], Any], *, blocks: bool, people: bool = False) -> None:
+    def __init__(self, draw: Callable[[Any], Any], *, blocks: bool, people: bool = False, loops: bool = False) -> None:
         self._draw = draw
         self._blocks = blocks
         self._leaves = (*_LEAVES, *_WAITS) if people else _LEAVES
         self._people = people
+        self._loops = loops
         self._ids = 0
 
     def pick(self, *values: Any) -> Any:
@@ -123,6 +124,22 @@ class _Writer:
         step |= {"agent_type": "a", "task": "t"}
         if self.chance(40):
             step["parameters"] = {"p": self._value(reads, names)}
+        if self._loops and self.chance(40):
+            step["max_turns"] = self.pick(1, 2, 4)
+        if self._loops and self.chance(30):
+            step["budget"] = self.budget()
+
+    def budget(self) -> dict[str, Any]:
+        """Return a small budget."""
+        bounds = {
+            "model_calls": (2, 1, 5),
+            "tool_calls": (2, 1, 5),
+            "tokens": (3_000, 1_500, 9_000),
+            "cost_usd": (0.1,),
+        }
+        names = self._draw(st.sets(st.sampled_from(sorted(bounds)), min_size=1, max_size=3))
+        found = {name: self.pick(*bounds[name]) for name in sorted(names)}
+        return found | {"on_exhausted": self.pick("fail", "park")}
 
     def _transform(self, step: dict[str, Any], depth: int, reads: list[str], names: list[str], handler: bool) -> None:
         step["value"] = self._value(reads, names)
@@ -212,9 +229,14 @@ def documents(draw: Any, *, blocks: bool) -> dict[str, Any]:
 
 
 @st.composite
-def everything(draw: Any) -> dict[str, Any]:
-    """Return a definition that also waits for people, parks, starts children and has little time and room."""
-    writer = _Writer(draw, blocks=True, people=True)
+def everything(draw: Any, *, loops: bool = False) -> dict[str, Any]:
+    """Return a definition that also waits for people, parks, starts children and has little time and room.
+
+    Args:
+        draw: given by hypothesis.
+        loops: whether agents have bounds of their own and the execution may have a budget.
+    """
+    writer = _Writer(draw, blocks=True, people=True, loops=loops)
     document: dict[str, Any] = {
         "steps": writer.scope(5, 1, [], []),
         "timeouts": {"execution_seconds": 200, "cleanup_seconds": writer.pick(50, 3)},
@@ -222,6 +244,8 @@ def everything(draw: Any) -> dict[str, Any]:
         "on_failure": {"steps": [_last("after_failure")]},
         "on_cancel": {"steps": [_last("after_cancel")]},
     }
+    if loops and writer.chance(60):
+        document["limits"]["budget"] = writer.budget()
     if writer.chance(30):
         document["output_schema"] = writer.pick(True, {"type": "null"})
     for step in document["steps"]:

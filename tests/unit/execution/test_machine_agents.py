@@ -1,0 +1,111 @@
+"""What bounds an agent's loop holds beside tool calls in flight, approvals and children that nobody waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.execution import commands as cm
+from orchestrator.execution import events as ev
+from orchestrator.execution.messages import BudgetRaise
+from orchestrator.execution.messages_agents import CallToolInput, InvokeModelInput, InvokeModelResult, ToolCallRequest
+from tests.support.machine_driver import MachineDriver, Play
+from tests.unit.execution.steps import agent, document
+
+Json = dict[str, Any]
+
+
+def gated(number: int) -> ToolCallRequest:
+    return ToolCallRequest(call_id=f"c{number}", tool="t", requires_approval=True)
+
+
+def plain(number: int) -> ToolCallRequest:
+    return ToolCallRequest(call_id=f"c{number}", tool="t")
+
+
+def agents(*calls: ToolCallRequest, tool_seconds: float = 10) -> Callable[[cm.ScheduleActivity, int], Play]:
+    """Return how agents go that ask for these tools in their first turn and answer in the second."""
+
+    def play(command: cm.ScheduleActivity, begin: int) -> Play:
+        request = command.arguments[0]
+        if isinstance(request, CallToolInput):
+            return Play(seconds=tool_seconds, result="found")
+        assert isinstance(request, InvokeModelInput)
+        asks = list(calls) if request.turn == 0 else []
+        return Play(result=InvokeModelResult(output="done", max_turns=3, tool_calls=asks))
+
+    return play
+
+
+def budget(**bounds: Any) -> Json:
+    return {"limits": {"budget": {**bounds, "on_exhausted": "park"}}}
+
+
+def approved(path: str) -> ev.ApprovalGiven:
+    return ev.ApprovalGiven(path, "approved", "ann")
+
+
+def activities(driver: MachineDriver) -> list[str]:
+    return [command.activity_id for command in driver.commands if isinstance(command, cm.ScheduleActivity)]
+
+
+def test_no_more_tools_are_called_at_once_than_the_cap_allows() -> None:
+    steps = document(agent("a"), limits={"max_parallel_steps": 2})
+    driver = MachineDriver(steps, agents=agents(*(plain(number) for number in range(5)))).run()
+    assert driver.most_in_flight == 2
+    assert activities(driver) == ["a", *(f"a/t0.{number}" for number in range(5)), "a/m1"]
+    assert driver.state.output == {"a": "done"}
+
+
+def test_an_agent_is_parked_once_its_tools_have_ended() -> None:
+    steps = document(agent("a"), **budget(tool_calls=1))
+    told = [(2.0, approved("a:t0.1")), (5.0, ev.ParkedStepRepaired("a", "set_output", "too early"))]
+    driver = MachineDriver(steps, agents=agents(plain(0), gated(1)), messages=told).run(until=6)
+    assert not driver.machine.parked("a")
+    assert driver.states() == {"a": "running"}
+    driver.run()
+    assert driver.machine.parked("a")
+    driver.feed(ev.ParkedStepRepaired("a", "set_output", "by hand"))
+    assert driver.state.output == {"a": "by hand"}
+
+
+def test_a_raise_brings_on_an_agent_whose_tools_still_run() -> None:
+    steps = document(agent("a"), **budget(tool_calls=1))
+    told = [(2.0, approved("a:t0.1")), (5.0, ev.BudgetRaised(BudgetRaise(tool_calls=1)))]
+    driver = MachineDriver(steps, agents=agents(plain(0), gated(1)), messages=told).run()
+    assert driver.began == [("a", 0), ("a", 1), ("a", 5), ("a", 15)]
+    assert driver.state.output == {"a": "done"}
+
+
+def test_a_decision_about_one_call_leaves_a_parked_agent_parked() -> None:
+    steps = document(agent("a"), **budget(tool_calls=1))
+    told = [(20.0, approved("a:t0.1")), (21.0, approved("a:t0.2"))]
+    driver = MachineDriver(steps, agents=agents(plain(0), gated(1), gated(2)), messages=told).run()
+    assert driver.machine.parked("a")
+    driver.feed(ev.BudgetRaised(BudgetRaise(tool_calls=2)))
+    driver.run()
+    assert driver.state.output == {"a": "done"}
+
+
+def test_a_raise_shows_the_approvals_of_an_agent_that_was_parked() -> None:
+    steps = document(agent("a"), **budget(tool_calls=1))
+    told = [(20.0, approved("a:t0.1")), (21.0, ev.BudgetRaised(BudgetRaise(tool_calls=2)))]
+    driver = MachineDriver(steps, agents=agents(plain(0), gated(1), gated(2)), messages=told).run()
+    assert driver.state.scopes[""].steps["a"].awaits == "approval"
+    driver.feed(approved("a:t0.2"))
+    driver.run()
+    assert driver.state.output == {"a": "done"}
+
+
+def test_no_agent_waits_for_the_share_of_a_child_that_nobody_awaits() -> None:
+    child = {"step_id": "c", "step_type": "workflow", "workflow_id": "other", "wait": False}
+    steps = document(child, agent("a", depends_on=["c"]), agent("b", depends_on=["a"]), **budget(model_calls=2))
+    driver = MachineDriver(steps, agents=agents()).run()
+    # The child has one call, the parent the other: it is used up, and the next agent says so.
+    assert driver.states() == {"c": "completed", "a": "completed", "b": "running"}
+    assert driver.machine.parked("b")
+    driver.feed(ev.BudgetRaised(BudgetRaise(model_calls=1)))
+    driver.run()
+    assert driver.state.outcome == "completed"
+    assert driver.state.budget is not None
+    assert driver.state.budget.reserved == {}
