@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -359,7 +359,8 @@ class AgentLoops:
 
     def _lacks_room(self, call: ToolCall) -> Takes | None:
         """Return what there is no room for; None where the call may begin."""
-        flying, takes = self._engine.in_flight, cast(Takes, "child" if call.request.kind == "workflow" else "activity")
+        flying = self._engine.in_flight
+        takes: Takes = "child" if call.request.kind == "workflow" else "activity"
         if takes == "child":
             full = len(flying.children) >= CHILDREN_IN_FLIGHT
         else:

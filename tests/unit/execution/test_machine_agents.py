@@ -13,6 +13,7 @@ from tests.support.machine_driver import MachineDriver, Play
 from tests.unit.execution.steps import agent, document
 
 Json = dict[str, Any]
+Told = list[tuple[float, ev.Event]]
 
 
 def gated(number: int) -> ToolCallRequest:
@@ -59,7 +60,7 @@ def test_no_more_tools_are_called_at_once_than_the_cap_allows() -> None:
 
 def test_an_agent_is_parked_once_its_tools_have_ended() -> None:
     steps = document(agent("a"), **budget(tool_calls=1))
-    told = [(2.0, approved("a:t0.1")), (5.0, ev.ParkedStepRepaired("a", "set_output", "too early"))]
+    told: Told = [(2.0, approved("a:t0.1")), (5.0, ev.ParkedStepRepaired("a", "set_output", "too early"))]
     driver = MachineDriver(steps, agents=agents(plain(0), gated(1)), messages=told).run(until=6)
     assert not driver.machine.parked("a")
     assert driver.states() == {"a": "running"}
@@ -71,7 +72,7 @@ def test_an_agent_is_parked_once_its_tools_have_ended() -> None:
 
 def test_a_raise_brings_on_an_agent_whose_tools_still_run() -> None:
     steps = document(agent("a"), **budget(tool_calls=1))
-    told = [(2.0, approved("a:t0.1")), (5.0, ev.BudgetRaised(BudgetRaise(tool_calls=1)))]
+    told: Told = [(2.0, approved("a:t0.1")), (5.0, ev.BudgetRaised(BudgetRaise(tool_calls=1)))]
     driver = MachineDriver(steps, agents=agents(plain(0), gated(1)), messages=told).run()
     assert driver.began == [("a", 0), ("a", 1), ("a", 5), ("a", 15)]
     assert driver.state.output == {"a": "done"}
@@ -79,7 +80,7 @@ def test_a_raise_brings_on_an_agent_whose_tools_still_run() -> None:
 
 def test_a_decision_about_one_call_leaves_a_parked_agent_parked() -> None:
     steps = document(agent("a"), **budget(tool_calls=1))
-    told = [(20.0, approved("a:t0.1")), (21.0, approved("a:t0.2"))]
+    told: Told = [(20.0, approved("a:t0.1")), (21.0, approved("a:t0.2"))]
     driver = MachineDriver(steps, agents=agents(plain(0), gated(1), gated(2)), messages=told).run()
     assert driver.machine.parked("a")
     driver.feed(ev.BudgetRaised(BudgetRaise(tool_calls=2)))
@@ -89,7 +90,7 @@ def test_a_decision_about_one_call_leaves_a_parked_agent_parked() -> None:
 
 def test_a_raise_shows_the_approvals_of_an_agent_that_was_parked() -> None:
     steps = document(agent("a"), **budget(tool_calls=1))
-    told = [(20.0, approved("a:t0.1")), (21.0, ev.BudgetRaised(BudgetRaise(tool_calls=2)))]
+    told: Told = [(20.0, approved("a:t0.1")), (21.0, ev.BudgetRaised(BudgetRaise(tool_calls=2)))]
     driver = MachineDriver(steps, agents=agents(plain(0), gated(1), gated(2)), messages=told).run()
     assert driver.state.scopes[""].steps["a"].awaits == "approval"
     driver.feed(approved("a:t0.2"))
