@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from orchestrator.commands import group_executions, group_schedules, group_workflows
+from orchestrator.commands.options import Api, ExecutionId, Form, Output, Reason
 from orchestrator.commands.outcome import FAILED, INTERRUPTED, err, explained, report
 
 app = typer.Typer(
@@ -20,19 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 agents = typer.Typer(no_args_is_help=True, help="List, read and ask agents.")
+app.add_typer(group_executions.app, name="executions")
+app.add_typer(group_workflows.app, name="workflows")
 app.add_typer(agents, name="agents")
+app.add_typer(group_schedules.app, name="schedules")
 
-Output = Literal["text", "json"]
-Api = Annotated[
-    str | None,
-    typer.Option("--api", envvar="ORCHESTRATOR_API", help="Address of the API; the local stack's by default."),
-]
-Form = Annotated[Output, typer.Option("--output", help="How the answer is printed.")]
-ExecutionId = Annotated[str, typer.Argument(help="The execution's id, as `run` printed it.")]
 AgentType = Annotated[str, typer.Argument(help="The agent's type, such as `sales`.")]
 Direct = Annotated[bool, typer.Option("--direct", help="In Redis, without the API: how the first key is made.")]
 KeyRole = Literal["viewer", "operator", "editor", "admin"]
-Reason = Annotated[str | None, typer.Option("--reason", help="Kept with the action.")]
 
 # Commands import what they need when they run: a worker must not wait for the stack's modules, nor `--help` for any.
 
@@ -222,6 +219,21 @@ def keys_revoke(
     raise typer.Exit(revoke(key_id, api=api, direct=direct, as_json=output == "json"))
 
 
+@app.command()
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="The shell that completes.")],
+) -> None:
+    """Print the script that lets a shell complete commands and options.
+
+    For bash: `source <(orchestrator completion bash)`; in zsh the same with zsh; for fish:
+    `orchestrator completion fish | source`.
+    """
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # in use, not in its __all__
+
+    script = get_completion_script(prog_name="orchestrator", complete_var="_ORCHESTRATOR_COMPLETE", shell=shell)
+    typer.echo(script)
+
+
 def _act(
     action: Literal["pause", "resume", "cancel"], execution_id: str, reason: str | None, api: str | None, output: Output
 ) -> None:
@@ -232,6 +244,10 @@ def _act(
 
 def main() -> None:
     """Run the command of this process; every error ends as a sentence and an exit code."""
+    if "_ORCHESTRATOR_COMPLETE" in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # in use, not in its __all__
+
+        completion_init()
     try:
         app()
     except KeyboardInterrupt:

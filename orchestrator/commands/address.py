@@ -6,7 +6,7 @@ import os
 
 from orchestrator.embedded.layout import Layout
 from orchestrator.sdk import OrchestratorClient
-from orchestrator.sdk.flows import NEVER
+from orchestrator.sdk.flows import NEVER, Retries
 
 DEFAULT_API = "http://127.0.0.1:8000"
 
@@ -24,5 +24,14 @@ def connect(given: str | None) -> OrchestratorClient:
 
     It sends nothing again: whoever waits at a terminal is told at once what is away.
     """
+    return _client(given, NEVER)
+
+
+def connect_patiently(given: str | None) -> OrchestratorClient:
+    """A client that waits out a service that restarts: for commands that follow an execution for long."""
+    return _client(given, Retries(most=8))
+
+
+def _client(given: str | None, retries: Retries) -> OrchestratorClient:
     key = os.environ.get("ORCHESTRATOR_API_KEY") or None
-    return OrchestratorClient(api_address(given), api_key=key, retries=NEVER)
+    return OrchestratorClient(api_address(given), api_key=key, retries=retries)

@@ -17,6 +17,8 @@ from orchestrator.commands.watching import coloured, exit_code, follow, print_ou
 from orchestrator.sdk import OrchestratorClient
 from orchestrator.sdk.documents import ExecutionDocument
 
+Action = Literal["pause", "resume", "cancel", "terminate", "retry"]
+
 
 def run(path: Path, input_path: Path | None, *, api: str | None, wait: bool, as_json: bool) -> int:
     """Store the definition in a file, execute it, and show how it goes; gives the exit code."""
@@ -69,19 +71,21 @@ def status(execution_id: str, *, api: str | None, as_json: bool) -> int:
 
 
 def act(
-    action: Literal["pause", "resume", "cancel"],
+    action: Action,
     execution_id: str,
     *,
     api: str | None,
     reason: str | None,
     as_json: bool,
 ) -> int:
-    """Pause, resume or cancel an execution; the request is accepted, its effect follows."""
+    """Pause, resume, cancel, terminate or retry an execution; the request is accepted, its effect follows."""
     with connect(api) as client:
         perform = {
             "pause": client.pause_execution,
             "resume": client.resume_execution,
             "cancel": client.cancel_execution,
+            "terminate": client.terminate_execution,
+            "retry": client.retry_execution,
         }[action]
         document = perform(execution_id, reason)
     if as_json:

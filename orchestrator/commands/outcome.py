@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.sdk.errors import ApiProblem, ServiceUnreachable
+from orchestrator.sdk.errors import ApiProblem, ServiceUnreachable, WaitEnded
 
 OK = 0
 FAILED = 1
@@ -32,6 +32,8 @@ def explained(error: Exception) -> CommandError | None:
     """The sentence for an error that a command may meet; None for one that nobody foresaw."""
     if isinstance(error, CommandError):
         return error
+    if isinstance(error, WaitEnded):
+        return CommandError(f"{error}; it goes on.")
     if isinstance(error, ServiceUnreachable):
         return CommandError(f"{error}. Start one with `make up`, or name its address with --api.", UNREACHABLE)
     if isinstance(error, ApiProblem):

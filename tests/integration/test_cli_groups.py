@@ -1,0 +1,156 @@
+"""The command's groups: every operation that people need, as tables and as JSON, with exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from orchestrator.commands import group_executions, group_schedules, group_workflows
+from orchestrator.embedded.ports import free_port
+from orchestrator.settings import Settings
+from tests.support.answers import answering
+from tests.support.api_server import running_api
+from tests.support.commands import ROOT, orchestrator
+from tests.support.examples import EXAMPLES
+
+LEAD = EXAMPLES / "lead_processing.json"
+GROUPS = {
+    "executions": group_executions.app,
+    "workflows": group_workflows.app,
+    "schedules": group_schedules.app,
+}
+ARGUMENTS: dict[str, tuple[str | Path, ...]] = {
+    "executions list": (),
+    "executions rerun": ("ex-1", "one"),
+    "executions approve": ("ex-1", "one"),
+    "executions signal": ("ex-1", "paid"),
+    "workflows list": (),
+    "workflows create": (LEAD,),
+    "workflows update": ("lead_processing", LEAD),
+    "workflows validate": (LEAD,),
+    "workflows diff": ("lead_processing", "1", "2"),
+    "workflows restore": ("lead_processing", "1"),
+    "schedules list": (),
+    "schedules create": (LEAD,),
+    "schedules update": ("nightly", LEAD),
+}
+COMMANDS = [
+    f"{group} {command.name or getattr(command.callback, '__name__', '')}"
+    for group, app in GROUPS.items()
+    for command in app.registered_commands
+]
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def command(*arguments: str | Path, address: str | None = None) -> subprocess.CompletedProcess[str]:
+        variables = {"ORCHESTRATOR_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "COLUMNS": "300"}
+        variables |= {"ORCHESTRATOR_API": address} if address else {}
+        done = orchestrator(*arguments, env={**os.environ, **variables})
+        assert "Traceback" not in done.stderr
+        return done
+
+    return command
+
+
+def given(command: str) -> tuple[str | Path, ...]:
+    return (*command.split(), *ARGUMENTS.get(command, ("some-id",)))
+
+
+async def all_of(calls: list[Callable[[], Any]]) -> list[Any]:
+    """Run them, two at a time."""
+    limit = asyncio.Semaphore(2)
+
+    async def one(call: Callable[[], Any]) -> Any:
+        async with limit:
+            return await asyncio.to_thread(call)
+
+    return await asyncio.gather(*map(one, calls))
+
+
+async def test_no_service_is_3_and_names_the_way_out(run: Run) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    patient = {"executions events", "executions wait"}
+    names = [name for name in COMMANDS if name not in patient]
+    ended = await all_of([partial(run, *given(name), "--api-url", address) for name in names])
+    assert {name: done.returncode for name, done in zip(names, ended, strict=True)} == dict.fromkeys(names, 3)
+    assert all("make up" in done.stderr for done in ended)
+
+
+async def test_a_problem_is_1_and_a_sentence(run: Run) -> None:
+    problem = {"title": "Not found", "detail": "there is nothing of this name", "hint": "look again", "status": 404}
+    with answering(404, json.dumps(problem).encode()) as address:
+        names = ["executions get", "executions events", "executions retry", "workflows versions", "schedules get"]
+        ended = await all_of([partial(run, *given(name), address=address) for name in names])
+    assert {done.returncode for done in ended} == {1}
+    assert all("there is nothing of this name (look again)" in done.stderr for done in ended)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_gives_each_shell_its_script(run: Run, shell: str) -> None:
+    done = run("completion", shell)
+    assert done.returncode == 0
+    assert "_ORCHESTRATOR_COMPLETE" in done.stdout
+    assert run("completion", "ash").returncode == 2
+
+
+def test_the_shell_is_told_the_commands_that_fit() -> None:
+    asked = {"_ORCHESTRATOR_COMPLETE": "complete_bash", "COMP_WORDS": "orchestrator executions re", "COMP_CWORD": "2"}
+    program = "import sys; sys.argv = ['orchestrator']; from orchestrator.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **asked},
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.stdout.split() == ["resume", "retry", "rerun"]
+
+
+@pytest.fixture
+async def api(isolated_settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
+    async with running_api(isolated_settings) as client:
+        yield client
+
+
+async def test_a_workflow_is_created_changed_compared_and_deleted(
+    run: Run, api: httpx2.AsyncClient, tmp_path: Path
+) -> None:
+    address = str(api.base_url).removesuffix("/api/v1/")
+    steps = [{"step_id": "one", "step_type": "transform", "value": 1}]
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(json.dumps({"workflow_id": "shelf", "name": "Shelf", "steps": steps}))
+    second.write_text(json.dumps({"workflow_id": "shelf", "name": "Shelf", "steps": [{**steps[0], "value": 2}]}))
+
+    async def told(*arguments: str | Path, code: int = 0) -> str:
+        done = await asyncio.to_thread(run, "workflows", *arguments, address=address)
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    assert json.loads(await told("create", first, "-o", "json"))["version"] == 1
+    assert json.loads(await told("update", "shelf", second, "-o", "json"))["version"] == 2
+    await told("update", "shelf", first, "--expected-version", "1", code=1)
+    assert [item["version"] for item in json.loads(await told("versions", "shelf", "-o", "json"))["items"]] == [2, 1]
+    assert "one" in await told("diff", "shelf", "1", "2")
+    assert json.loads(await told("get", "shelf", "--version", "1"))["definition"]["steps"][0]["value"] == 1
+    listed = await told("list")
+    assert "shelf" in listed
+    assert "Shelf" in listed
+    assert "true" in await told("validate", first)
+    assert "completed" in await told("simulate", "shelf")
+    await told("delete", "shelf")
+    await told("get", "shelf", code=1)
+    assert json.loads(await told("restore", "shelf", "1", "-o", "json"))["version"] == 3
