@@ -6,7 +6,7 @@ import ast
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
@@ -14,10 +14,11 @@ import orchestrator.execution.errors_access
 import orchestrator.execution.errors_agents
 import orchestrator.execution.errors_data
 import orchestrator.execution.errors_tools  # noqa: F401 - its leaves belong to the tree
+from api.problems import status_of
 from orchestrator.agents.records import AgentRecord
 from orchestrator.definition import limits, validate_definition
 from orchestrator.definition.envelope import Step
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors import OrchestratorError, StepFailure
 from orchestrator.execution.joins import Tally
 from orchestrator.execution.state import StepState
 from orchestrator.expressions import compile_expression
@@ -35,6 +36,7 @@ from orchestrator.settings import Settings
 from scripts import reference_words as words
 from scripts.reference_fields import bounds_text, code, document, fields, small_parts, step_types, table, type_text
 
+Kind = TypeVar("Kind", bound=OrchestratorError)
 ROOT = Path(__file__).parents[1]
 
 
@@ -148,7 +150,20 @@ def error_types() -> str:
     return table(["type", "meaning", "tried again"], ([f"`{code}`", *rest] for code, rest in sorted(rows.items())))
 
 
-def _leaves(root: type[StepFailure]) -> Iterator[type[StepFailure]]:
+def problem_codes() -> str:
+    """The codes of the API's problems; what steps fail with has a table of its own."""
+    rows: dict[str, tuple[str, int]] = {}
+    for kind in _leaves(OrchestratorError):
+        said = (kind.__doc__ or "").strip().split("\n")[0]
+        if not issubclass(kind, StepFailure) and not said.startswith("The root of"):
+            rows.setdefault(kind.code, (said, status_of(kind("said"))))
+    return table(
+        ["code", "status", "meaning"],
+        ([f"`{code}`", str(status), said] for code, (said, status) in sorted(rows.items())),
+    )
+
+
+def _leaves(root: type[Kind]) -> Iterator[type[Kind]]:
     for leaf in root.__subclasses__():
         yield leaf
         yield from _leaves(leaf)
@@ -272,6 +287,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "joins": joins,
     "issue-codes": issue_codes,
     "error-types": error_types,
+    "problem-codes": problem_codes,
     "functions": functions,
     "expression-limits": expression_limits,
 }
