@@ -200,6 +200,18 @@ class ExecutionDocument(TypedDict):
     links: Links
 
 
+class ExecutionGraph(TypedDict):
+    """The definition that the execution is pinned to, with live states."""
+
+    execution_id: str
+    status: Literal[
+        "queued", "running", "paused", "awaiting", "completed", "failed", "cancelled", "terminated", "timed_out"
+    ]
+    stale: NotRequired[bool]
+    nodes: list[GraphNode]
+    edges: list[GraphEdge]
+
+
 class ExecutionPage(TypedDict):
     """Executions, newest first."""
 
@@ -223,6 +235,25 @@ class ExecutionSummary(TypedDict):
     started_at: NotRequired[str | None]
     closed_at: NotRequired[str | None]
     links: Links
+
+
+class GraphEdge(TypedDict):
+    """`target` waits for `source`."""
+
+    source: str
+    target: str
+
+
+class GraphNode(TypedDict):
+    """One step of the definition."""
+
+    step_id: str
+    name: str
+    step_type: str
+    owner: NotRequired[str | None]
+    part: str
+    state: str
+    counts: NotRequired[dict[str, int]]
 
 
 class Interval(TypedDict):
@@ -512,6 +543,36 @@ class SpendTotals(TypedDict):
     unpriced_calls: NotRequired[int]
     presumed_tokens: NotRequired[int]
     presumed_cost_usd: NotRequired[float]
+
+
+class StepDocument(TypedDict):
+    """One step of any scope."""
+
+    path: str
+    step_id: str
+    name: str
+    step_type: str
+    state: str
+    attempts: NotRequired[int]
+    started_at: NotRequired[str | None]
+    finished_at: NotRequired[str | None]
+    error: NotRequired[ErrorInfo | None]
+    handled: NotRequired[bool]
+    tolerated: NotRequired[bool]
+    last_failure: NotRequired[ErrorInfo | None]
+    next_attempt_at: NotRequired[str | None]
+    epoch: NotRequired[int]
+    awaits: NotRequired[str | None]
+    output: NotRequired[Any]
+    stale: NotRequired[bool]
+
+
+class StepPage(TypedDict):
+    """Steps in the order of their paths, inner ones after their block."""
+
+    items: list[StepDocument]
+    next_cursor: NotRequired[str | None]
+    stale: NotRequired[bool]
 
 
 class StepRow(TypedDict):
