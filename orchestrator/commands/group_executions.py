@@ -44,14 +44,31 @@ def get(execution_id: ExecutionId, api: Api = None, output: Form = "table") -> N
 
 
 @app.command()
-def steps(execution_id: ExecutionId, api: Api = None, output: Form = "table") -> None:
-    """List an execution's steps."""
+def steps(execution_id: ExecutionId, limit: Most = 1000, api: Api = None, output: Form = "table") -> None:
+    """List an execution's steps, those of blocks too."""
     from orchestrator.commands.address import connect
     from orchestrator.commands.showing import show_rows
 
     with connect(api) as client:
-        found = client.get_execution(execution_id).get("steps", [])
-    show_rows(found, ("path", "step_type", "state", "attempts", "started_at", "finished_at"), output, len(found))
+        found = client.iter_steps(execution_id, limit=200)
+        show_rows(found, ("path", "step_type", "state", "attempts", "started_at", "finished_at"), output, limit)
+
+
+@app.command()
+def graph(
+    execution_id: ExecutionId,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="As a Mermaid diagram.")] = False,
+    api: Api = None,
+) -> None:
+    """Print the graph of an execution with the states of its steps (JSON)."""
+    from orchestrator.commands.address import connect
+    from orchestrator.commands.showing import show
+
+    with connect(api) as client:
+        if mermaid:
+            typer.echo(client.get_execution_mermaid(execution_id))
+        else:
+            show(client.get_execution_graph(execution_id), "json")
 
 
 @app.command()

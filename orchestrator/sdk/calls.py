@@ -23,7 +23,7 @@ class Call(Generic[T]):
         method: the HTTP method.
         path: below `/api/v1`, quoted.
         query: parameters that are sent.
-        body: any JSON value, or `NOTHING`.
+        body: any JSON value, JSON as bytes where they are signed, or `NOTHING`.
         headers: beside the client's own.
         repeatable: a second one does no more than the first: it is sent again when nobody knows what became of it.
         wait_seconds: how long the service may take beyond the time of other answers.

@@ -42,7 +42,10 @@ class Connection:
         }
         if call.form == "events":
             request["timeout"] = httpx2.Timeout(patience, read=SILENT_SECONDS)
-        if call.body is not NOTHING:
+        if isinstance(call.body, bytes):
+            request["content"] = call.body
+            request["headers"]["Content-Type"] = "application/json"
+        elif call.body is not NOTHING:
             request["json"] = call.body
         return request
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import time
+import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from orchestrator.sdk.calls import NOTHING, Call, fields, get, keyed, path, post
-from orchestrator.sdk.documents import ExecutionDocument, ExecutionPage, ExecutionSummary, LedgerView
+from orchestrator.sdk.documents import (
+    ExecutionDocument,
+    ExecutionGraph,
+    ExecutionPage,
+    ExecutionSummary,
+    LedgerView,
+    StepDocument,
+    StepPage,
+)
 from orchestrator.sdk.errors import WaitEnded
 from orchestrator.sdk.flows import Flow, Sleep, exchange
 from orchestrator.sdk.methods import Method, Operation, items_of
+from orchestrator.secrets.webhooks import signature
 
 CLOSED_STATUSES = frozenset({"completed", "failed", "cancelled", "terminated", "timed_out"})
 DEFAULT_WAIT_SECONDS = 60.0
@@ -130,6 +142,24 @@ class ExecutionOperations:
         return (yield from _until_closed(self, document, deadline))
 
     @Operation
+    def receive_webhook(
+        self, workflow_id: str, payload: Any, *, secret: str, message_id: str | None = None
+    ) -> Call[ExecutionDocument]:
+        """Start an execution as another service would, by a message that is signed by Standard Webhooks.
+
+        Args:
+            workflow_id: of a definition with a `webhook`.
+            payload: any JSON value.
+            secret: what the definition's `webhook` names, `whsec_…`.
+            message_id: the same message starts one execution; one of its own by default.
+        """
+        body = json.dumps(payload, separators=(",", ":")).encode()
+        name, now = message_id or f"msg_{uuid.uuid4().hex}", int(time.time())
+        headers = {"webhook-id": name, "webhook-timestamp": str(now)}
+        signed = {**headers, "webhook-signature": signature(secret, name, now, body)}
+        return Call("POST", path("hooks", workflow_id), body=body, headers=signed, repeatable=True)
+
+    @Operation
     def list_executions(
         self,
         *,
@@ -137,6 +167,12 @@ class ExecutionOperations:
         status: str | None = None,
         detail: str | None = None,
         schedule_id: str | None = None,
+        tag: str | None = None,
+        error_type: str | None = None,
+        started_after: datetime | str | None = None,
+        started_before: datetime | str | None = None,
+        closed_after: datetime | str | None = None,
+        closed_before: datetime | str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Call[ExecutionPage]:
@@ -147,6 +183,12 @@ class ExecutionOperations:
             status=status,
             detail=detail,
             schedule_id=schedule_id,
+            tag=tag,
+            error_type=error_type,
+            started_after=started_after,
+            started_before=started_before,
+            closed_after=closed_after,
+            closed_before=closed_before,
             limit=limit,
             cursor=cursor,
         )
@@ -157,6 +199,28 @@ class ExecutionOperations:
     def get_execution(self, execution_id: str) -> Call[ExecutionDocument]:
         """The execution's document: status, result or error, steps, links."""
         return get(path("executions", execution_id))
+
+    @Operation
+    def list_steps(self, execution_id: str, *, limit: int | None = None, cursor: str | None = None) -> Call[StepPage]:
+        """A page of the steps of all scopes, in the order of their paths."""
+        return get(path("executions", execution_id, "steps"), limit=limit, cursor=cursor)
+
+    iter_steps = items_of(list_steps, StepDocument)
+
+    @Operation
+    def get_step(self, execution_id: str, step_path: str) -> Call[StepDocument]:
+        """One step of any scope with its output and error."""
+        return get(path("executions", execution_id, "steps", step_path))
+
+    @Operation
+    def get_execution_graph(self, execution_id: str) -> Call[ExecutionGraph]:
+        """The graph of the definition that the execution is pinned to, with the live state of every step."""
+        return get(path("executions", execution_id, "graph"))
+
+    @Operation
+    def get_execution_mermaid(self, execution_id: str) -> Call[str]:
+        """The same graph as a Mermaid diagram."""
+        return get(path("executions", execution_id, "graph"), form="text", format="mermaid")
 
     @Operation
     def get_execution_ledger(self, execution_id: str) -> Call[LedgerView]:
