@@ -57,7 +57,12 @@ class DefinitionActivities:
             if isinstance(error, WorkflowDeleted) and request.schedule_id is not None and self._client is not None:
                 await pause_schedule(self._client, request.schedule_id, deleted_note(request.workflow_id))
             raise _outside_steps(error) from error
-        return LoadDefinitionResult(definition=stored.definition, version=stored.version, sha256=stored.sha256)
+        return LoadDefinitionResult(
+            definition=stored.definition,
+            version=stored.version,
+            sha256=stored.sha256,
+            holds={"workflow": stored.paused.reason} if stored.paused else {},
+        )
 
     @step_activity("validate_json")
     async def validate_json(self, request: ValidateJsonInput) -> StepResult:

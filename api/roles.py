@@ -49,6 +49,8 @@ OPERATION_ROLES: Mapping[str, Needed] = {
     "evaluate_expression": "viewer",
     # Running what is stored.
     "execute_workflow": "operator",
+    "pause_workflow": "operator",
+    "resume_workflow": "operator",
     "pause_execution": "operator",
     "resume_execution": "operator",
     "cancel_execution": "operator",

@@ -22,6 +22,7 @@ from api.idempotent_starts import Keyed
 from api.pinned import Pinned, UnstoredDefinition
 from api.schemas.executions import CallbackRequest, ExecuteRequest, ExecutionDocument, StepRow
 from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
+from api.workflow_pauses import follow_pause, holds_of
 from orchestrator.client import new_execution_id, start_execution, what_starts
 from orchestrator.definition.issues import Issue
 from orchestrator.definition.limits import TAGS_BYTES
@@ -203,7 +204,8 @@ async def launch(services: Services, message: StartExecution, how: Launch) -> Ex
         TemporalUnavailable: nothing was started; with the code `start-unknown` and the execution id in its details
             where Temporal did not say.
         PayloadTooLarge: definition and input are together over the limit.
-        RedisUnavailable: they are large, and the claim store does not take them; nothing was started.
+        RedisUnavailable: nobody knows whether the workflow is paused, or definition and input are large and the claim
+            store does not take them; nothing was started.
         ConcurrencyLimit: every place under the concurrency key is taken, and the definition says `reject`.
         NoWorker: nobody runs the gate that would say so.
         ExpressionError: the concurrency key's expression fails on this input.
@@ -211,8 +213,11 @@ async def launch(services: Services, message: StartExecution, how: Launch) -> Ex
     pinned = UnstoredDefinition(message.workflow_id, message.sha256 or "", message.definition or {})
     place = await find_place(pinned, message.input, how.execution_id)
     message.slot = place.slot if place is not None and place.at_once else None
+    pause = await services.definitions.pause(message.workflow_id)
+    message.holds = {**message.holds, **holds_of(pause)}
     if how.position is not None:
         how.position.slot = message.slot
+        how.position.holds |= message.holds
     # Before the call to Temporal and outside its time limit: the store's fsync may take a second.
     await keep_ahead(services.temporal.data_converter, message, what_starts(message))
     if place is None or not place.at_once:
@@ -220,6 +225,7 @@ async def launch(services: Services, message: StartExecution, how: Launch) -> Ex
     else:
         async with place.held(services):
             run_id = await _start(services, message, how)
+    await follow_pause(services, message.workflow_id, how.execution_id, held=pause is not None)
     queued = place is not None and not place.at_once
     return _first_document(services, message, how.execution_id, run_id, queued=queued)
 

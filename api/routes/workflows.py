@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
 
+from api.access import AccessDep
 from api.dependencies import ServicesDep
 from api.execution_links import PREFIX
 from api.json_body import StrictJsonRoute
@@ -21,6 +22,7 @@ from api.parameters import (
     etag,
 )
 from api.schedules import ScheduleService
+from api.schemas.executions import ReasonRequest
 from api.schemas.problems import WITH_BODY, problems
 from api.schemas.workflows import (
     LEAD_PROCESSING,
@@ -28,12 +30,14 @@ from api.schemas.workflows import (
     WorkflowDiff,
     WorkflowDocument,
     WorkflowPage,
+    WorkflowPauseAnswer,
     WorkflowSummary,
     WorkflowVersion,
     WorkflowVersions,
     WorkflowWritten,
 )
 from api.validation import checked, require_valid, shown
+from api.workflow_pauses import WorkflowPauses
 from orchestrator.definition import Validation
 from orchestrator.definition.changes import changes
 from orchestrator.execution.errors import WorkflowNotFound
@@ -155,6 +159,43 @@ async def delete_workflow(services: ServicesDep, workflow_id: ExistingWorkflowId
     """
     await services.definitions.delete(workflow_id, if_version=expected)
     await ScheduleService(services).pause_all_of(workflow_id)
+
+
+@router.post(
+    "/{workflow_id}/pause",
+    operation_id="pause_workflow",
+    summary="Pause every execution of a workflow",
+    status_code=202,
+    responses=problems(*WITH_BODY, 404, 409, 503),
+)
+async def pause_workflow(
+    services: ServicesDep,
+    access: AccessDep,
+    workflow_id: ExistingWorkflowId,
+    body: Annotated[ReasonRequest | None, Body()] = None,
+) -> WorkflowPauseAnswer:
+    """Hold what runs at its next step boundary, and what starts from its beginning, until the workflow is resumed.
+
+    Answers when every running execution was told. 409 if it is paused; a pause that was cut short may be sent again.
+    """
+    return await WorkflowPauses(services).pause(workflow_id, (body or ReasonRequest()).reason, access.name)
+
+
+@router.post(
+    "/{workflow_id}/resume",
+    operation_id="resume_workflow",
+    summary="Let the executions of a workflow go on",
+    status_code=202,
+    responses=problems(*WITH_BODY, 404, 409, 503),
+)
+async def resume_workflow(
+    services: ServicesDep,
+    access: AccessDep,
+    workflow_id: ExistingWorkflowId,
+    body: Annotated[ReasonRequest | None, Body()] = None,
+) -> WorkflowPauseAnswer:
+    """Take the workflow's hold away; executions that an operator or a parent holds stay paused."""
+    return await WorkflowPauses(services).resume(workflow_id, (body or ReasonRequest()).reason, access.name)
 
 
 @router.get(

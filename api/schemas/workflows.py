@@ -59,6 +59,31 @@ class WorkflowWritten(BaseModel):
     )
 
 
+class WorkflowPause(BaseModel):
+    """Why every execution of a workflow is held."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    reason: str
+    by: str = Field(description="name of the API key that paused it")
+    at: datetime
+
+
+class WorkflowPauseAnswer(BaseModel):
+    """A workflow's pause as it is now, and what became of its executions."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"workflow_id": "lead-processing", "paused": None, "signalled": 3, "closed": 0}]
+        }
+    )
+
+    workflow_id: str
+    paused: WorkflowPause | None = Field(description="null: it is not paused")
+    signalled: int = Field(description="running executions that were told")
+    closed: int = Field(description="executions that closed before they could be told")
+
+
 class WorkflowDocument(BaseModel):
     """One version of a workflow."""
 
@@ -66,6 +91,7 @@ class WorkflowDocument(BaseModel):
     version: int
     sha256: str
     deleted: bool = False
+    paused: WorkflowPause | None = Field(None, description="set while every execution of the workflow is held")
     created_at: datetime
     updated_at: datetime
     definition: dict[str, Any] = Field(examples=[{"workflow_id": "lead-processing", **LEAD_PROCESSING}])

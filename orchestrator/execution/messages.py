@@ -168,6 +168,8 @@ class LoadDefinitionResult(BaseModel):
     definition: dict[str, Any]
     version: int
     sha256: str
+    holds: dict[str, str] = Field(default_factory=dict)
+    """What holds every execution of the workflow, and why; beside the start's own."""
 
 
 class ValidateJsonInput(BaseModel):

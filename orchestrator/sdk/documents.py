@@ -673,6 +673,7 @@ class WorkflowDocument(TypedDict):
     version: int
     sha256: str
     deleted: NotRequired[bool]
+    paused: NotRequired[WorkflowPause | None]
     created_at: str
     updated_at: str
     definition: dict[str, Any]
@@ -683,6 +684,23 @@ class WorkflowPage(TypedDict):
 
     items: list[WorkflowSummary]
     next_cursor: NotRequired[str | None]
+
+
+class WorkflowPause(TypedDict):
+    """Why every execution of a workflow is held."""
+
+    reason: str
+    by: str
+    at: str
+
+
+class WorkflowPauseAnswer(TypedDict):
+    """A workflow's pause as it is now, and what became of its executions."""
+
+    workflow_id: str
+    paused: WorkflowPause | None
+    signalled: int
+    closed: int
 
 
 class WorkflowSummary(TypedDict):

@@ -12,11 +12,14 @@ from orchestrator.sdk.documents import (
     WorkflowDiff,
     WorkflowDocument,
     WorkflowPage,
+    WorkflowPauseAnswer,
     WorkflowSummary,
     WorkflowVersions,
     WorkflowWritten,
 )
 from orchestrator.sdk.methods import Operation, items_of
+
+SWEEP_SECONDS = 120.0
 
 
 class WorkflowOperations:
@@ -57,6 +60,16 @@ class WorkflowOperations:
     def delete_workflow(self, workflow_id: str, *, expected_version: int | None = None) -> Call[None]:
         """Refuse new starts; executions run on and versions stay readable."""
         return delete(path("workflows", workflow_id), expected_version=expected_version)
+
+    @Operation
+    def pause_workflow(self, workflow_id: str, reason: str | None = None) -> Call[WorkflowPauseAnswer]:
+        """Hold every execution of a workflow, those that start meanwhile too; many running ones take a while."""
+        return post(path("workflows", workflow_id, "pause"), fields(reason=reason), wait_seconds=SWEEP_SECONDS)
+
+    @Operation
+    def resume_workflow(self, workflow_id: str, reason: str | None = None) -> Call[WorkflowPauseAnswer]:
+        """Take the workflow's hold off its executions; an operator's stays."""
+        return post(path("workflows", workflow_id, "resume"), fields(reason=reason), wait_seconds=SWEEP_SECONDS)
 
     @Operation
     def list_workflow_versions(self, workflow_id: str) -> Call[WorkflowVersions]:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from orchestrator.execution.errors import VersionConflict, WorkflowExists, WorkflowNotFound
 from orchestrator.stores.pages import Page
+from orchestrator.stores.pauses import Pause, PauseTurn
 from orchestrator.stores.versioned import Filter, StoredVersion, VersionedStore, Written
 
 
@@ -25,6 +26,7 @@ class StoredDefinition:
     created_at: datetime
     updated_at: datetime
     deleted: bool
+    paused: Pause | None = None
 
 
 class DefinitionStore:
@@ -102,6 +104,28 @@ class DefinitionStore:
         if outcome == "conflict":
             raise _conflict(workflow_id, if_version, latest)
 
+    async def set_pause(self, workflow_id: str, *, paused: bool, reason: str = "", by: str = "") -> PauseTurn:
+        """Pause a workflow, or end its pause; of a deleted one too: executions of it may run.
+
+        Returns:
+            The flag now; `changed` is also true where it was so, and an earlier caller did not reach `close_turn`.
+
+        Raises:
+            WorkflowNotFound: no such workflow.
+        """
+        turn = await self._store.set_pause(workflow_id, paused=paused, reason=reason, by=by)
+        if turn is None:
+            raise await self._not_found(workflow_id)
+        return turn
+
+    async def close_turn(self, workflow_id: str, turn: int) -> PauseTurn:
+        """Note that every execution was told of a change; return the latest one, `changed` if that is another."""
+        return await self._store.close_turn(workflow_id, turn)
+
+    async def pause(self, workflow_id: str) -> Pause | None:
+        """Return the workflow's pause; None where it is not paused, or unknown."""
+        return await self._store.pause(workflow_id)
+
     async def versions(self, workflow_id: str) -> Sequence[StoredDefinition]:
         """Return every version, oldest first.
 
@@ -152,7 +176,7 @@ def _stored(written: Written) -> StoredDefinition:
 
 def _definition(item: StoredVersion) -> StoredDefinition:
     return StoredDefinition(
-        item.id, item.version, item.sha256, item.document, item.created_at, item.updated_at, item.deleted
+        item.id, item.version, item.sha256, item.document, item.created_at, item.updated_at, item.deleted, item.pause
     )
 
 

@@ -14,6 +14,7 @@ from orchestrator.definition.issues import Issue
 from orchestrator.execution.errors import RequestError
 from orchestrator.expressions import suggest
 from orchestrator.stores.pages import Page, check_limit, decode_cursor, encode_cursor
+from orchestrator.stores.pauses import CLOSE_TURN, SET_PAUSE, Pause, PauseTurn, pause_of
 from orchestrator.stores.redis import redis_errors, run_durable_script, run_script
 
 WriteMode = Literal["create", "put", "seed"]
@@ -53,8 +54,8 @@ _READ = """
 local head = redis.call('HMGET', KEYS[1], 'latest', 'deleted', 'created_at', 'updated_at')
 if not head[1] then return {} end
 local version = ARGV[1] ~= '' and ARGV[1] or head[1]
-local found = redis.call('HMGET', KEYS[1], 'v:' .. version, 'm:' .. version)
-return {head[1], head[2], head[3], head[4], version, found[1], found[2]}
+local found = redis.call('HMGET', KEYS[1], 'v:' .. version, 'm:' .. version, 'pause')
+return {head[1], head[2], head[3], head[4], version, found[1], found[2], found[3]}
 """
 
 _DELETE = """
@@ -87,6 +88,7 @@ class StoredVersion:
     created_at: datetime
     updated_at: datetime
     deleted: bool
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,24 @@ class VersionedStore:
         answer = await run_durable_script(self._redis, _DELETE, keys, (document_id, expected))
         return str(answer[0]), int(answer[1])
 
+    async def set_pause(self, document_id: str, *, paused: bool, reason: str, by: str) -> PauseTurn | None:
+        """Pause a document or end its pause, fsynced, versions and deletion aside; None where it is unknown."""
+        args = ("1" if paused else "0", reason, by)
+        answer = await run_durable_script(self._redis, SET_PAUSE, (self._key(document_id),), args)
+        if answer[0] == "missing":
+            return None
+        return PauseTurn(int(answer[1]), pause_of(answer[2]), changed=answer[0] != "same")
+
+    async def close_turn(self, document_id: str, turn: int) -> PauseTurn:
+        """Note that everybody was told of a change; return the latest change, which may be another one by now."""
+        answer = await run_durable_script(self._redis, CLOSE_TURN, (self._key(document_id),), (turn,))
+        return PauseTurn(int(answer[1]), pause_of(answer[2]), changed=not answer[0])
+
+    async def pause(self, document_id: str) -> Pause | None:
+        """Return the document's pause; None where there is none."""
+        async with redis_errors(self._redis):
+            return pause_of(await self._redis.hget(self._key(document_id), "pause"))
+
     async def versions(self, document_id: str) -> Sequence[StoredVersion]:
         """Return every version, oldest first; empty where the document is unknown."""
         newest = await self.read(document_id)
@@ -248,7 +268,7 @@ class VersionedStore:
 
 
 def _stored(document_id: str, answer: list[Any]) -> StoredVersion:
-    latest, deleted, created_at, updated_at, version, document, meta = answer
+    latest, deleted, created_at, updated_at, version, document, meta, pause = answer
     sha256, _, written_at = str(meta).partition(" ")
     current = int(version) == int(latest)
     return StoredVersion(
@@ -260,6 +280,7 @@ def _stored(document_id: str, answer: list[Any]) -> StoredVersion:
         created_at=_moment(created_at),
         updated_at=_moment(updated_at if current else written_at),
         deleted=deleted == "1",
+        pause=pause_of(pause),
     )
 
 

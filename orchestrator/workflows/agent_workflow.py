@@ -283,6 +283,7 @@ class AgentWorkflow:
         if document is None:
             loaded = await self._load(start)
             document, version, sha256 = loaded.definition, loaded.version, loaded.sha256
+            start = start.model_copy(update={"holds": {**loaded.holds, **start.holds}})
         self._pin(start, document, version, sha256)
         state = new_state(self._definition, start, workflow.info().workflow_id, version)
         return Machine(self._definition, state, _fresh_id, workflow.patched).watched()

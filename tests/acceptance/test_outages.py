@@ -48,6 +48,8 @@ CALLS = {
     "get_workflow": Call("GET", "/workflows/{workflow_id}", REDIS),
     "put_workflow": Call("PUT", "/workflows/{workflow_id}", REDIS, True),
     "delete_workflow": Call("DELETE", "/workflows/{spare_id}", REDIS),
+    "pause_workflow": Call("POST", "/workflows/{spare_id}/pause", REDIS | TEMPORAL, {}),
+    "resume_workflow": Call("POST", "/workflows/{spare_id}/resume", REDIS | TEMPORAL, {}),
     "list_workflow_versions": Call("GET", "/workflows/{workflow_id}/versions", REDIS),
     "restore_workflow_version": Call("POST", "/workflows/{workflow_id}/versions/1/restore", REDIS),
     "diff_workflow_versions": Call("GET", "/workflows/{workflow_id}/versions/1/diff/1", REDIS),

@@ -21,6 +21,8 @@ OPERATIONS = {
     "get_workflow": "GET /api/v1/workflows/{workflow_id}",
     "put_workflow": "PUT /api/v1/workflows/{workflow_id}",
     "delete_workflow": "DELETE /api/v1/workflows/{workflow_id}",
+    "pause_workflow": "POST /api/v1/workflows/{workflow_id}/pause",
+    "resume_workflow": "POST /api/v1/workflows/{workflow_id}/resume",
     "list_workflow_versions": "GET /api/v1/workflows/{workflow_id}/versions",
     "restore_workflow_version": "POST /api/v1/workflows/{workflow_id}/versions/{version}/restore",
     "diff_workflow_versions": "GET /api/v1/workflows/{workflow_id}/versions/{version}/diff/{other}",
