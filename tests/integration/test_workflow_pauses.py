@@ -203,12 +203,12 @@ async def test_a_pause_that_was_cut_short_may_be_sent_again(
 @pytest.mark.usefixtures("temporal")
 async def test_a_retry_of_a_paused_workflow_starts_held(api: httpx2.AsyncClient, name: str) -> None:
     execution_id = await started(api, name)
-    await api.post(f"/executions/{execution_id}/cancel", json={})
+    await api.post(f"/executions/{execution_id}/terminate", json={})
 
-    async def cancelled() -> bool:
-        return bool((await document(api, execution_id))["status"] == "cancelled")
+    async def terminated() -> bool:
+        return bool((await document(api, execution_id))["status"] == "terminated")
 
-    await eventually(cancelled)
+    await eventually(terminated)
     await changed(api, name, "pause")
     answer = await api.post(f"/executions/{execution_id}/retry", json={})
     assert answer.status_code == 202, answer.text
