@@ -12,34 +12,26 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from orchestrator.definition.limits import CHILDREN_IN_FLIGHT, TURNS
+from orchestrator.definition.limits import TURNS
 from orchestrator.definition.models import AgentTask
 from orchestrator.execution import events as ev
-from orchestrator.execution.agent_budgets import AgentBudgets, with_outcomes
-from orchestrator.execution.agent_requests import model_turn, summary_request, tool_request
+from orchestrator.execution.agent_budgets import AgentBudgets
+from orchestrator.execution.agent_requests import model_turn, summary_request
+from orchestrator.execution.agent_tools import CLAIMED_BYTES, PARKED_AT_REST, AgentTools, call_of, names_of
 from orchestrator.execution.children import Children
 from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.errors_agents import BudgetExhausted, MaxTurnsExceeded
-from orchestrator.execution.errors_tools import InvalidToolArguments
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_agents import InvokeModelResult, SummariseSessionResult, ToolOutcome
 from orchestrator.execution.messages_ledger import LedgerCall
-from orchestrator.execution.ready_queue import Takes
-from orchestrator.execution.state import AgentLoop, ToolCall
+from orchestrator.execution.state import AgentLoop
 from orchestrator.execution.steps import StepEnds
 
-CLAIMED_BYTES = 128 * 1024
-"""What is larger is kept outside the history and counts no more than this."""
 FALLBACK_ERRORS = re.compile(r"^(model-.*|timeout|circuit-open|rate-limited|invalid-output|outcome-unknown)$")
 """Failures of a model that another model may not have."""
-TOOL_CALLS_HELD = "tool-calls-held"
-"""Before this rule the cap counted agents' tool calls, and let through as many as a model asked for at once."""
-PARKED_AT_REST = "parked-at-rest"
-"""Before this rule an agent was parked beside its own tool calls, and forgotten when one of them was approved."""
 SESSIONS_SUMMARISED = "sessions-summarised"
 """Before this rule a session that had grown too large was never summarised."""
 _UNREPORTED = ("timeout", "cancelled", "outcome-unknown")
-_TOOL_PATH = re.compile(r"^(?P<path>.+):t(?P<turn>\d+)\.(?P<number>\d+)$")
 
 
 class AgentLoops:
@@ -54,8 +46,8 @@ class AgentLoops:
     def __init__(self, engine: Engine, ends: StepEnds, children: Children) -> None:
         self._engine = engine
         self._ends = ends
-        self._children = children
         self._budgets = AgentBudgets(engine)
+        self._tools = AgentTools(engine, children, self._budgets, self)
 
     # --- beginning and going on -----------------------------------------------------------------------------------
 
@@ -86,7 +78,7 @@ class AgentLoops:
         elif loop.due == "model":
             self._ask_model(place, loop)
         else:
-            self._call_tools(place, loop)
+            self._tools.begin_due(place, loop)
 
     def _exhausted(self, place: Place, loop: AgentLoop) -> None:
         if loop.answered:
@@ -100,7 +92,7 @@ class AgentLoops:
         )
         error = ErrorInfo(type=leaf.code, message=leaf.message, step=place.path, details=leaf.details)
         if not park:
-            self._end(place, error)
+            self.end(place, error)
             return
         if place.record.flights and self._engine.patched(PARKED_AT_REST):
             # What it called must end before anybody repairs it; a raise brings it on at once.
@@ -151,9 +143,9 @@ class AgentLoops:
             place.record.attempts = result.attempts
             self._ends.complete(place, result.output)
             return
-        call = _call_of(loop, event.activity_id)
+        call = call_of(loop, event.activity_id)
         if call is not None:
-            self._tool_ended(place, loop, call, ToolOutcome(**_names(call), output=result.output))
+            self._tools.ended(place, loop, call, ToolOutcome(**names_of(call), output=result.output))
         elif isinstance(result, SummariseSessionResult):
             self._summarised(place, loop, event.activity_id, result.spent)
         elif isinstance(result, InvokeModelResult):
@@ -169,7 +161,7 @@ class AgentLoops:
         if result.needs is not None:
             loop.tried += result.attempts - 1
             loop.ask = result.needs
-            self._next(place, loop, same_turn=True)
+            self.next_turn(place, loop, same_turn=True)
             return
         record.attempts = max(record.attempts, 1) + result.attempts - 1
         if result.part is not None:
@@ -217,13 +209,13 @@ class AgentLoops:
         """The answer does not satisfy the schema: one repair turn, then the next model, then the step fails."""
         if not loop.repaired:
             loop.repaired, loop.repair = True, result.invalid
-            self._next(place, loop)
+            self.next_turn(place, loop)
         elif not self._fall_back(place, loop):
             errors = result.invalid or []
             first = f": {errors[0].get('message', '')}" if errors else ""
             message = f"step '{place.path}': the answer breaks output_schema, after a repair turn too{first}"
             details = {"errors": errors, "model": result.model}
-            self._end(place, ErrorInfo(type="invalid-output", message=message, step=place.path, details=details))
+            self.end(place, ErrorInfo(type="invalid-output", message=message, step=place.path, details=details))
 
     def _fall_back(self, place: Place, loop: AgentLoop) -> bool:
         if loop.model_index >= loop.fallbacks:
@@ -231,13 +223,13 @@ class AgentLoops:
         loop.model_index += 1
         loop.repaired, loop.repair = False, None
         del loop.transcript[loop.sound :]
-        self._next(place, loop)
+        self.next_turn(place, loop)
         return True
 
-    def _next(self, place: Place, loop: AgentLoop, *, same_turn: bool = False) -> None:
+    def next_turn(self, place: Place, loop: AgentLoop, *, same_turn: bool = False) -> None:
         """Let the next model turn begin as soon as pauses, the cap and the budget allow."""
         if place.record.cancelling:
-            self._settle_cancelled(place)
+            self.settle_cancelled(place)
             return
         # Ids of activities are never used again, whatever the turn is for.
         loop.turn += 1
@@ -253,9 +245,9 @@ class AgentLoops:
         if loop is None:
             self._fail(place, error, event.attempts)
             return
-        call = _call_of(loop, event.activity_id)
+        call = call_of(loop, event.activity_id)
         if call is not None:
-            self._tool_ended(place, loop, call, ToolOutcome(**_names(call), error=error), cancelled=event.cancelled)
+            self._tools.ended(place, loop, call, ToolOutcome(**names_of(call), error=error), cancelled=event.cancelled)
             return
         spent = event.report.spent if event.report is not None else []
         if loop.answered:
@@ -268,7 +260,7 @@ class AgentLoops:
         if record.cancelling:
             record.error = error.model_copy(update={"outcome_unknown": True})
             record.attempts = max(record.attempts, event.attempts)
-            self._settle_cancelled(place)
+            self.settle_cancelled(place)
         elif FALLBACK_ERRORS.match(error.type) and loop.model_index < loop.fallbacks:
             # The next model's first attempt is one more.
             record.attempts = max(record.attempts, 1) + event.attempts
@@ -285,7 +277,7 @@ class AgentLoops:
         else:
             self._ends.fail(place, error)
 
-    def _end(self, place: Place, error: ErrorInfo) -> None:
+    def end(self, place: Place, error: ErrorInfo) -> None:
         """Fail the step, once what is in flight for it was cancelled and has ended."""
         record = place.record
         if record.agent is not None and record.flights:
@@ -295,7 +287,8 @@ class AgentLoops:
         record.agent = None
         self._ends.fail(place, error)
 
-    def _settle_cancelled(self, place: Place) -> None:
+    def settle_cancelled(self, place: Place) -> None:
+        """Cancel the step once nothing of it is in flight."""
         if not place.record.flights:
             place.record.agent = None
             self._engine.settle(place, "cancelled")
@@ -311,172 +304,22 @@ class AgentLoops:
                 hint="raise max_turns, or tell the agent when to stop",
                 details={"max_turns": loop.max_turns, "tools": [call.tool for call in result.tool_calls]},
             )
-            self._end(place, ErrorInfo(type=leaf.code, message=leaf.message, step=place.path, details=leaf.details))
+            self.end(place, ErrorInfo(type=leaf.code, message=leaf.message, step=place.path, details=leaf.details))
             return
-        loop.calls = [_opened(request) for request in result.tool_calls]
-        self._show_approvals(place, loop)
+        self._tools.open(place, loop, result.tool_calls)
         if place.record.cancelling:
-            self._settle_cancelled(place)
+            self.settle_cancelled(place)
         else:
-            self._go_on_with_tools(place, loop)
-
-    def _go_on_with_tools(self, place: Place, loop: AgentLoop) -> None:
-        if any(call.state == "due" for call in loop.calls):
-            key = (place.run.scope_id, place.step.step_id)
-            if loop.due is None:
-                loop.due = "tools"
-                self._engine.queue(place.run, place.step.step_id)
-            elif not place.record.flights and key in self._engine.state.unaffordable:
-                self._engine.state.unaffordable.remove(key)
-                self._engine.queue(place.run, place.step.step_id)
-        elif all(call.state == "done" for call in loop.calls):
-            loop.outcomes = [call.outcome for call in loop.calls if call.outcome is not None]
-            loop.calls = []
-            if loop.budget is not None or self._engine.state.budget is not None:
-                loop.ask = with_outcomes(loop.ask, loop.outcomes)
-            self._next(place, loop)
-
-    def _call_tools(self, place: Place, loop: AgentLoop) -> None:
-        """Schedule the tool calls that are due, side by side, as far as the cap allows."""
-        loop.due = loop.held = None
-        for number, call in enumerate(loop.calls):
-            if call.state != "due":
-                continue
-            takes = self._lacks_room(call)
-            if takes is not None:
-                # The others' room first: a call waits for one thing at a time.
-                loop.held = takes if loop.held is None else "activity"
-                continue
-            call.state = "running"
-            self._budgets.tool_call(place, loop)
-            if call.request.kind == "workflow":
-                self._start_child(place, loop, call, number)
-            else:
-                self._schedule_tool(place, loop, call, number)
-        if loop.held is not None and loop.due is None:
-            loop.due = "tools"
-            self._engine.queue(place.run, place.step.step_id)
-
-    def _lacks_room(self, call: ToolCall) -> Takes | None:
-        """Return what there is no room for; None where the call may begin."""
-        flying = self._engine.in_flight
-        takes: Takes = "child" if call.request.kind == "workflow" else "activity"
-        if takes == "child":
-            full = len(flying.children) >= CHILDREN_IN_FLIGHT
-        else:
-            full = flying.activities >= self._engine.definition.max_parallel
-        return takes if full and self._engine.patched(TOOL_CALLS_HELD) else None
-
-    def _schedule_tool(self, place: Place, loop: AgentLoop, call: ToolCall, number: int) -> None:
-        command = tool_request(self._engine.state, place, loop, call, number)
-        call.activity_id = command.activity_id
-        self._take_off(place, command.activity_id)
-        self._engine.payload_bytes += min(len(to_json(command.arguments)), CLAIMED_BYTES)
-        self._engine.commands.append(command)
-
-    def _start_child(self, place: Place, loop: AgentLoop, call: ToolCall, number: int) -> None:
-        request = call.request
-        command = self._children.tool_start(
-            place, f"/t{loop.turn}.{number}", request.workflow_id or "", request.version, request.arguments
-        )
-        if command is None:
-            error = ErrorInfo(type="child-too-deep", message=f"tool '{request.tool}': children are nested too deep")
-            self._tool_ended(place, loop, call, ToolOutcome(**_names(call), error=error))
-            return
-        call.child_id = command.child_id
-        self._take_off(place, command.child_id)
-        self._engine.commands.append(command)
+            self._tools.go_on(place, loop)
 
     def child_ended(self, place: Place, event: ev.ChildCompleted | ev.ChildFailed) -> None:
         """Go on after the execution of a workflow tool ended."""
-        loop = place.record.agent
-        call = _call_of(loop, event.child_id) if loop is not None else None
-        del self._engine.in_flight[event.child_id]
-        if loop is None or call is None:
-            return
-        if isinstance(event, ev.ChildCompleted):
-            outcome = ToolOutcome(**_names(call), output=event.view.output)
-            self._tool_ended(place, loop, call, outcome)
-        else:
-            details = {**event.error.details, "execution_id": event.child_id}
-            error = event.error.model_copy(update={"details": details})
-            self._tool_ended(place, loop, call, ToolOutcome(**_names(call), error=error), cancelled=event.cancelled)
-
-    def _tool_ended(
-        self, place: Place, loop: AgentLoop, call: ToolCall, outcome: ToolOutcome, *, cancelled: bool = False
-    ) -> None:
-        call.activity_id = call.child_id = None
-        call.state, call.outcome = "done", outcome
-        if place.record.cancelling:
-            if cancelled is False and outcome.error is not None:
-                place.record.error = outcome.error.model_copy(update={"outcome_unknown": True})
-            self._settle_cancelled(place)
-        elif loop.failure is None:
-            self._go_on_with_tools(place, loop)
-        elif not place.record.flights:
-            self._end(place, loop.failure)
-
-    # --- approvals of tool calls ----------------------------------------------------------------------------------
-
-    def _show_approvals(self, place: Place, loop: AgentLoop) -> None:
-        if place.record.awaits == "operator" and self._engine.patched(PARKED_AT_REST):
-            return
-        waits = any(call.state == "approval" for call in loop.calls)
-        place.record.awaits = "approval" if waits else None
+        self._tools.child_ended(place, event)
 
     def refusal(self, path: str, by: str) -> str | None:
         """Say why a decision about a tool call cannot be taken now; None when it can."""
-        found = self._waiting(path)
-        if found is None:
-            return f"no approval is open at '{path}'"
-        approvers = found[1].approvers
-        if approvers is not None and by not in approvers:
-            return f"'{by}' is none of the approvers of '{path}'"
-        return None
+        return self._tools.refusal(path, by)
 
     def approve(self, event: ev.ApprovalGiven) -> None:
         """Let a tool call go, or tell the model that it was refused."""
-        found = self._waiting(event.path)
-        if found is None or self.refusal(event.path, event.by) is not None:
-            return
-        place, loop, call = found
-        if event.decision == "approved":
-            call.state = "due"
-        else:
-            message = f"{event.by} refused this call" + (f": {event.reason}" if event.reason else "")
-            error = ErrorInfo(type="approval-rejected", message=message)
-            call.state, call.outcome = "done", ToolOutcome(**_names(call), error=error)
-        self._show_approvals(place, loop)
-        self._go_on_with_tools(place, loop)
-
-    def _waiting(self, path: str) -> tuple[Place, AgentLoop, ToolCall] | None:
-        match = _TOOL_PATH.match(path)
-        place = self._engine.find(match["path"]) if match else None
-        loop = place.record.agent if place is not None else None
-        if match is None or place is None or loop is None or place.record.cancelling or loop.failure is not None:
-            return None
-        number = int(match["number"])
-        if int(match["turn"]) != loop.turn or number >= len(loop.calls) or loop.calls[number].state != "approval":
-            return None
-        return place, loop, loop.calls[number]
-
-
-def is_tool_path(path: str) -> bool:
-    """Say whether a path names a tool call of an agent, `<step path>:t<turn>.<n>`."""
-    return _TOOL_PATH.match(path) is not None
-
-
-def _opened(request: Any) -> ToolCall:
-    if request.error is not None:
-        error = ErrorInfo(type=InvalidToolArguments.code, message=request.error)
-        outcome = ToolOutcome(call_id=request.call_id, tool=request.tool, error=error)
-        return ToolCall(request, state="done", outcome=outcome)
-    return ToolCall(request, state="approval" if request.requires_approval else "due")
-
-
-def _call_of(loop: AgentLoop, identifier: str) -> ToolCall | None:
-    return next((call for call in loop.calls if identifier in (call.activity_id, call.child_id)), None)
-
-
-def _names(call: ToolCall) -> dict[str, str]:
-    return {"call_id": call.request.call_id, "tool": call.request.tool}
+        self._tools.approve(event)

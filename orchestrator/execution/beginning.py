@@ -18,7 +18,8 @@ from orchestrator.definition.models import (
     Wait,
     WaitForSignal,
 )
-from orchestrator.execution.agent_loops import CLAIMED_BYTES, AgentLoops
+from orchestrator.execution.agent_loops import AgentLoops
+from orchestrator.execution.agent_tools import CLAIMED_BYTES
 from orchestrator.execution.blocks import Blocks
 from orchestrator.execution.calls import step_call
 from orchestrator.execution.children import Children

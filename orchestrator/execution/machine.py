@@ -18,7 +18,8 @@ from orchestrator.definition.models import (
 )
 from orchestrator.execution import events as ev
 from orchestrator.execution.advancing import YIELD_TIMER, Advancing
-from orchestrator.execution.agent_loops import AgentLoops, is_tool_path
+from orchestrator.execution.agent_loops import AgentLoops
+from orchestrator.execution.agent_tools import is_tool_path
 from orchestrator.execution.beginning import Beginnings
 from orchestrator.execution.blocks import Blocks
 from orchestrator.execution.budgets import budget_of
