@@ -22,7 +22,7 @@ from api.idempotent_starts import Keyed
 from api.pinned import Pinned, UnstoredDefinition
 from api.schemas.executions import CallbackRequest, ExecuteRequest, ExecutionDocument, StepRow
 from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
-from api.workflow_pauses import follow_pause, holds_of
+from api.workflow_pauses import WORKFLOW, follow_pause, holds_of
 from orchestrator.client import new_execution_id, start_execution, what_starts
 from orchestrator.definition.issues import Issue
 from orchestrator.definition.limits import TAGS_BYTES
@@ -183,6 +183,7 @@ async def start(
         version=stored.version,
         sha256=stored.sha256,
         input=request.input_data,
+        holds=holds_of(stored.paused) if isinstance(stored, StoredDefinition) else {},
         execution_seconds=request.options.execution_seconds,
         callback=callback_of(services.settings, request.callback),
     )
@@ -213,9 +214,8 @@ async def launch(services: Services, message: StartExecution, how: Launch) -> Ex
     pinned = UnstoredDefinition(message.workflow_id, message.sha256 or "", message.definition or {})
     place = await find_place(pinned, message.input, how.execution_id)
     message.slot = place.slot if place is not None and place.at_once else None
-    pause = await services.definitions.pause(message.workflow_id)
-    message.holds = {**message.holds, **holds_of(pause)}
     if how.position is not None:
+        message.holds |= holds_of(await services.definitions.pause(message.workflow_id))
         how.position.slot = message.slot
         how.position.holds |= message.holds
     # Before the call to Temporal and outside its time limit: the store's fsync may take a second.
@@ -225,7 +225,7 @@ async def launch(services: Services, message: StartExecution, how: Launch) -> Ex
     else:
         async with place.held(services):
             run_id = await _start(services, message, how)
-    await follow_pause(services, message.workflow_id, how.execution_id, held=pause is not None)
+    await follow_pause(services, message.workflow_id, how.execution_id, held=WORKFLOW in message.holds)
     queued = place is not None and not place.at_once
     return _first_document(services, message, how.execution_id, run_id, queued=queued)
 

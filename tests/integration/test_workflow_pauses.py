@@ -162,26 +162,23 @@ async def test_a_pause_that_comes_while_an_execution_starts_is_followed(
     api: httpx2.AsyncClient, name: str, store: DefinitionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The flag changes between the start's look at it and the start, and no sweep ever sees the execution."""
-    look, looks = DefinitionStore.pause, 0
+    look = DefinitionStore.get
 
-    async def pause(self: DefinitionStore, workflow_id: str) -> Any:
-        nonlocal looks
-        looks += 1
-        found = await look(self, workflow_id)
-        if looks == 1:
-            await store.set_pause(name, paused=True, reason="meanwhile")
+    async def pause(self: DefinitionStore, workflow_id: str, version: int | None = None) -> Any:
+        found = await look(self, workflow_id, version)
+        await store.set_pause(name, paused=True, reason="meanwhile")
         return found
 
-    monkeypatch.setattr(DefinitionStore, "pause", pause)
+    monkeypatch.setattr(DefinitionStore, "get", pause)
     execution_id = await started(api, name)
     await is_held(api, execution_id, {"workflow": "meanwhile"})
 
-    async def resume(self: DefinitionStore, workflow_id: str) -> Any:
-        found = await look(self, workflow_id)
+    async def resume(self: DefinitionStore, workflow_id: str, version: int | None = None) -> Any:
+        found = await look(self, workflow_id, version)
         await store.set_pause(name, paused=False)
         return found
 
-    monkeypatch.setattr(DefinitionStore, "pause", resume)
+    monkeypatch.setattr(DefinitionStore, "get", resume)
     await ends(api, await started(api, name))
 
 
