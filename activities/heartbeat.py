@@ -39,6 +39,7 @@ async def heartbeating(details: Callable[[], Any]) -> AsyncIterator[None]:
     global _running
     limit, loop = activity.info().heartbeat_timeout, asyncio.get_running_loop()
     timeout = limit.total_seconds() if limit else None
+    timer: asyncio.TimerHandle
 
     def later() -> asyncio.TimerHandle:
         # A timer costs less than a task for every activity would.
