@@ -1,6 +1,6 @@
 # Every target first installs what it needs into .venv; a stamp makes that a no-op.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format lock install install-local clean bench chaos
+.PHONY: help demo up test lint format lock install install-local clean bench chaos contract
 
 BIN := .venv/bin
 UV = $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
@@ -34,6 +34,10 @@ format: install ## Format and mend what can be mended
 
 bench: install ## Measure our overhead over hand-written workflows
 	@$(BIN)/python benchmarks/overhead.py --json
+
+contract: install ## Write the contract, and send the API all that it may be sent (an hour)
+	@$(BIN)/python -m scripts.generate_contract
+	@$(BIN)/pytest tests/acceptance/test_contract_fuzz.py -m "soak or not soak" $(ARGS)
 
 chaos: install ## Run the long fault injections
 	@$(BIN)/pytest -m chaos $(ARGS)

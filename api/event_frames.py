@@ -26,6 +26,8 @@ AWAY = b": the events are away for the moment\n\n"
 AWAY_SECONDS = 1.0
 
 _PLACE = re.compile(r"(\d{1,19}-\d{1,19})(?:~(\d{1,19}-\d{1,19}))?")
+PLACE_PATTERN = r"^([0-9]{1,19}-[0-9]{1,19}(~[0-9]{1,19}-[0-9]{1,19})?)?$"
+"""The same in JSON Schema, for the contract; an empty id counts as none."""
 
 
 @dataclass(frozen=True, slots=True)

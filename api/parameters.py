@@ -89,8 +89,16 @@ NewWorkflowId = Annotated[str, Depends(new_workflow_id)]
 
 
 def expected_version(
-    if_match: Annotated[str | None, Header(description='ETag of the version that the change rests on, `"3"`')] = None,
-    if_none_match: Annotated[str | None, Header(description="`*`: only if there is none yet")] = None,
+    if_match: Annotated[
+        str | None,
+        Header(
+            description='ETag of the version that the change rests on, `"3"`',
+            json_schema_extra={"pattern": '^(W/)?"[0-9]{1,9}"$'},
+        ),
+    ] = None,
+    if_none_match: Annotated[
+        str | None, Header(description="`*`: only if there is none yet", json_schema_extra={"pattern": r"^\*$"})
+    ] = None,
 ) -> int | None:
     """Return the version that a write insists on; 0 for none yet, None for any.
 

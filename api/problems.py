@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -210,10 +211,14 @@ def _method_not_allowed(request: Request) -> Response:
 
 
 def _methods_at(app: FastAPI, path: str) -> set[str]:
-    found: set[str] = set()
-    for context in iter_route_contexts(app.routes):
-        if context.path and compile_path(context.path)[0].match(path):
-            found |= set(context.methods or ())
+    # Of several templates the one with most words is meant: nobody stores a workflow at the path of `validate`.
+    templates = [
+        (len(re.sub(r"{[^}]*}", "", context.path)), set(context.methods or ()))
+        for context in iter_route_contexts(app.routes)
+        if context.path and compile_path(context.path)[0].match(path)
+    ]
+    most = max((words for words, _ in templates), default=0)
+    found: set[str] = set().union(*(methods for words, methods in templates if words == most))
     return found | ({"HEAD"} if "GET" in found else set())
 
 

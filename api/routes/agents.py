@@ -116,7 +116,7 @@ async def delete_agent(services: ServicesDep, agent_type: AgentType, expected: E
     "/{agent_type}/health",
     operation_id="get_agent_health",
     summary="How an agent is",
-    responses=problems(404, 503),
+    responses=problems(404, 422, 503),
 )
 async def get_agent_health(services: ServicesDep, agent_type: AgentType) -> AgentHealthReport:
     """Return `healthy`, `degraded` or `unavailable` with the reason: workers, circuit, success rate, latency."""

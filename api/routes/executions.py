@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import BeforeValidator
 
 from api.access import access_of
 from api.dependencies import ServicesDep
@@ -36,7 +38,18 @@ TagQuery = Annotated[
 ErrorTypeQuery = Annotated[
     str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="only failures of this type")
 ]
-Moment = Annotated[datetime | None, Query(description="ISO 8601; UTC where it has no offset")]
+
+
+def _no_number(value: Any) -> Any:
+    """Refuse the seconds that a datetime would be read from, too."""
+    if isinstance(value, str) and re.fullmatch(r"[\s+-]*[0-9.eE+_]*\s*", value):
+        raise ValueError("a time is written by ISO 8601, such as 2026-11-22T14:00:00Z")
+    return value
+
+
+Moment = Annotated[
+    datetime | None, BeforeValidator(_no_number), Query(description="ISO 8601; UTC where it has no offset")
+]
 _ACTION = problems(*WITH_BODY, 404, 409, 503)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Header, Query, Response
 
 from api.dependencies import ServicesDep
-from api.event_frames import place_of
+from api.event_frames import PLACE_PATTERN, place_of
 from api.event_response import EventResponse
 from api.execution_graph import mermaid_of
 from api.execution_steps import StepReader
@@ -22,9 +22,14 @@ event: step
 data: {"type":"step","path":"qualify_lead","epoch":0,"state":"running","attempt":1,"at":"2026-11-22T14:02:50Z","seq":1}
 
 """
+_EVENT = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    "required": ["event", "data"],
+}
 _STREAM: dict[str, Any] = {
     "description": "Server-Sent Events: `step`, `attempt`, `execution`, `snapshot`, `token`, and last `end`",
-    "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+    "content": {"text/event-stream": {"schema": _EVENT, "example": _EXAMPLE}},
 }
 
 
@@ -44,7 +49,13 @@ async def watch_execution(
     execution_id: ExecutionId,
     tokens: Annotated[bool, Query(description="the text of running model calls too, as `token` events")] = False,
     last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-ID", max_length=100, description="go on after this event")
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            max_length=100,
+            description="go on after this event",
+            json_schema_extra={"pattern": PLACE_PATTERN},
+        ),
     ] = None,
 ) -> Response:
     """Stream the execution's events from its first, or from the one after `Last-Event-ID`, until its `end`.

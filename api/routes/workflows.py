@@ -53,6 +53,13 @@ Definition = Annotated[
         json_schema_extra={"type": "object"},
     ),
 ]
+AnyDocument = Annotated[
+    Any,
+    Body(
+        description="What may be a workflow definition; any JSON value is told what it lacks",
+        openapi_examples={"lead-processing": {"summary": "Qualify a lead, then enrich it", "value": LEAD_PROCESSING}},
+    ),
+]
 
 
 @router.post(
@@ -89,7 +96,7 @@ async def list_workflows(
     summary="Check a definition without storing it",
     responses=problems(*WITH_BODY, 503),
 )
-async def validate_workflow(services: ServicesDep, document: Definition) -> ValidationReport:
+async def validate_workflow(services: ServicesDep, document: AnyDocument) -> ValidationReport:
     """Return all errors and warnings at once; 200 also for an invalid definition."""
     found = await checked(services, document)
     return ValidationReport(

@@ -113,7 +113,9 @@ class Services:
         self.temporal = Part(temporal(folder / "temporal.db", temporal_port, ui_port, folder / "temporal.log"))
         self.worker = Part(self._service("worker"))
         self.api = Part(self._service("api"))
-        self.http = httpx2.Client(base_url=f"{self.api_url}/api/v1", timeout=30, trust_env=False)
+        key = variables.get("API_BOOTSTRAP_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self.http = httpx2.Client(base_url=f"{self.api_url}/api/v1", timeout=30, trust_env=False, headers=headers)
 
     @property
     def parts(self) -> tuple[Part, ...]:
