@@ -29,6 +29,7 @@ from api.routes import (
     codec,
     collections,
     executions,
+    executions_bulk,
     executions_messages,
     executions_recovery,
     executions_watching,
@@ -127,6 +128,8 @@ def _routes() -> APIRouter:
     parts = (
         workflows,
         simulations,
+        # Before paths whose first segment is an execution's id.
+        executions_bulk,
         executions,
         executions_messages,
         executions_watching,

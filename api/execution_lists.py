@@ -72,6 +72,8 @@ class ListFilters:
     started_before: datetime | None = None
     closed_after: datetime | None = None
     closed_before: datetime | None = None
+    tags: tuple[str, ...] = ()
+    """All of these, each `key=value`."""
 
 
 async def list_executions(
@@ -101,7 +103,7 @@ async def list_executions(
         RequestError: the cursor was not given by this list.
         TemporalUnavailable: no answer.
     """
-    query = _query(workflow_id, status, detail, schedule_id, more or ListFilters())
+    query = visibility_query(workflow_id, status, detail, schedule_id, more)
     token = page_token(query, cursor)
     try:
         async with services.calls.bounded():
@@ -124,13 +126,15 @@ async def list_executions(
     )
 
 
-def _query(
-    workflow_id: str | None,
-    status: ExecutionStatus | None,
-    detail: AwaitedDetail | None,
-    schedule_id: str | None,
-    more: ListFilters,
+def visibility_query(
+    workflow_id: str | None = None,
+    status: ExecutionStatus | None = None,
+    detail: AwaitedDetail | None = None,
+    schedule_id: str | None = None,
+    more: ListFilters | None = None,
 ) -> str:
+    """Return Temporal's query for these executions; every text must lack quotation marks."""
+    more = more or ListFilters()
     # A continued run is part of the same execution; its last run stands for it.
     terms = [f"WorkflowType = '{WORKFLOW_TYPE}'", "ExecutionStatus != 'ContinuedAsNew'"]
     if workflow_id is not None:
@@ -141,8 +145,8 @@ def _query(
         terms.append(f"ExecutionStatus = 'Running' AND {DETAIL.name} = '{detail}'")
     if schedule_id is not None:
         terms.append(f"{SCHEDULED_BY} = '{schedule_id}'")
-    if more.tag is not None:
-        terms.append(f"{TAGS.name} = '{more.tag}'")
+    for tag in (*more.tags, *([more.tag] if more.tag is not None else [])):
+        terms.append(f"{TAGS.name} = '{tag}'")
     if more.error_type is not None:
         terms.append(f"{ERROR_TYPE.name} = '{more.error_type}'")
     for attribute, relation, moment in (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 from pydantic import ValidationError
 from temporalio.client import WorkflowExecutionDescription, WorkflowQueryFailedError
@@ -12,19 +11,22 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Services
 from api.execution_control import wrong_state
-from api.idempotent_starts import REQUEST_SHA256
 from api.schemas.executions import CLOSED, ExecutionDocument, RerunRequest
 from api.starts import AlreadyThere, Launch, check_input, launch
 from orchestrator.client import new_execution_id
-from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.execution.errors import NoWorker
-from orchestrator.execution.messages import PositionPart, StartExecution
-from orchestrator.execution.recovery import rerun, retried
-from orchestrator.execution.state import ExecutionState
+from orchestrator.execution.messages import PositionPart
+from orchestrator.execution.recovery import rerun
+from orchestrator.next_attempts import (
+    EndedPosition,
+    compiled_start,
+    ended_position,
+    kept_memo,
+    next_attempt,
+    reason_memo,
+    tags_of_run,
+)
 from orchestrator.stores.claims import claim_errors
-from orchestrator.workflows.carrying import load
-from orchestrator.workflows.definition_cache import compiled
-from orchestrator.workflows.search_attributes import TAGS
 
 POSITION_SECONDS = 20.0
 """A worker replays the whole history for the first part; 10,000 events take about three seconds."""
@@ -47,24 +49,16 @@ class ExecutionRecovery:
         if document.status == "completed":
             message = f"execution '{execution_id}' completed: there is nothing to retry"
             raise wrong_state(document, message, "rerun it from a step")
-        start, state = await self._position(document)
-        lineage = start.lineage
-        if state is not None:
-            definition = await _compiled(start)
-            state = await asyncio.to_thread(retried, definition, state, description.run_id)
-            lineage, start.input = state.lineage, state.input
-        else:
-            lineage = lineage.model_copy(update={"retry_of": description.run_id, "attempt": lineage.attempt + 1})
-        start.lineage, start.holds, start.deadline_at = lineage, {}, None
+        following = await next_attempt(await self._position(document), description.run_id)
         how = Launch(
             execution_id,
-            tags=_tags(description),
-            memo=await _kept_memo(description) | _memo(reason),
-            position=state,
+            tags=tags_of_run(description),
+            memo=await kept_memo(description, reason),
+            position=following.state,
             previous_run=description.run_id,
         )
         try:
-            return await launch(self._services, start, how)
+            return await launch(self._services, following.start, how)
         except AlreadyThere:
             document = await self._services.executions.read(execution_id)
             raise wrong_state(document, f"execution '{execution_id}' was retried just now", None) from None
@@ -78,19 +72,22 @@ class ExecutionRecovery:
             NoWorker: nobody told its position.
         """
         document, description = await self._closed(execution_id, "rerun")
-        start, ended = await self._position(document)
+        position = await self._position(document)
+        start, ended = position.start, position.state
         if ended is None:
             raise wrong_state(document, f"execution '{execution_id}' ended before its first step", "retry it")
         if "input" in request.model_fields_set:
             check_input(start.definition or {}, request.input, "/input")
-        definition = await _compiled(start)
+        definition = await compiled_start(start)
         new_id = new_execution_id()
         state = await asyncio.to_thread(rerun, definition, ended, new_id, request.from_step, request.outputs)
         if "input" in request.model_fields_set:
             state.input = request.input
         start.input, start.lineage = state.input, state.lineage
         start.depth, start.holds, start.deadline_at, start.budget, start.places = 0, {}, None, None, []
-        how = Launch(new_id, tags=_tags(description), memo=_memo(request.reason), fresh=True, position=state)
+        how = Launch(
+            new_id, tags=tags_of_run(description), memo=reason_memo(request.reason), fresh=True, position=state
+        )
         return await launch(self._services, start, how)
 
     async def _closed(self, execution_id: str, what: str) -> tuple[ExecutionDocument, WorkflowExecutionDescription]:
@@ -100,17 +97,12 @@ class ExecutionRecovery:
             raise wrong_state(document, message, "cancel it first, or wait for its end")
         return document, await self._services.executions.describe(execution_id)
 
-    async def _position(self, document: ExecutionDocument) -> tuple[StartExecution, ExecutionState | None]:
-        first = await self._part(document, 0)
-        if first.start is None:
+    async def _position(self, document: ExecutionDocument) -> EndedPosition:
+        found = await ended_position(lambda number: self._part(document, number))
+        if found is None:
             message = f"execution '{document.execution_id}' ended before anything was known of it"
             raise wrong_state(document, message, "start it again")
-        if not first.parts:
-            return first.start, None
-        chunks = [first.state]
-        for number in range(1, first.parts):
-            chunks.append((await self._part(document, number)).state)
-        return first.start, await asyncio.to_thread(load, chunks)
+        return found
 
     async def _part(self, document: ExecutionDocument, number: int) -> PositionPart:
         """Return a part of the position.
@@ -142,22 +134,3 @@ def _untold(document: ExecutionDocument) -> NoWorker:
         hint="start a worker (`orchestrator worker`) of this version, and try again",
         retry_after_seconds=5,
     )
-
-
-async def _compiled(start: StartExecution) -> CompiledDefinition:
-    definition = start.definition or {}
-    return await asyncio.to_thread(lambda: compiled(definition, start.sha256 or ""))
-
-
-def _tags(description: WorkflowExecutionDescription) -> dict[str, str]:
-    return dict(tag.partition("=")[::2] for tag in description.typed_search_attributes.get(TAGS) or ())
-
-
-async def _kept_memo(description: WorkflowExecutionDescription) -> dict[str, Any]:
-    """Return what says which start made the execution: a start that is sent again is compared with it."""
-    memo = await description.memo()
-    return {REQUEST_SHA256: memo[REQUEST_SHA256]} if REQUEST_SHA256 in memo else {}
-
-
-def _memo(reason: str) -> dict[str, Any]:
-    return {"reason": reason} if reason else {}

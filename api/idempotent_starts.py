@@ -13,9 +13,7 @@ from api.dependencies import Services
 from api.schemas.executions import ExecuteRequest, ExecutionDocument
 from orchestrator.client import keyed_execution_id
 from orchestrator.execution.errors import ExecutionNotFound, IdempotencyMismatch
-
-REQUEST_SHA256 = "request_sha256"
-"""Name in the execution's memo."""
+from orchestrator.next_attempts import REQUEST_SHA256
 
 
 @dataclass(frozen=True, slots=True)

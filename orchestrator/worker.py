@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.bulk import BulkActivities
 from activities.callbacks import CallbackActivities
 from activities.concurrency import ConcurrencyActivities
 from activities.control import ControlActivities
@@ -53,6 +54,7 @@ from orchestrator.stores.transcripts import Transcripts
 from orchestrator.stores.vectors import VectorStore, open_vectors
 from orchestrator.worker_report import WorkerReport
 from orchestrator.workflows.agent_workflow import AgentWorkflow
+from orchestrator.workflows.bulk_retry import BulkRetry
 from orchestrator.workflows.callback_delivery import CallbackDelivery
 from orchestrator.workflows.concurrency_gate import ConcurrencyGate
 from orchestrator.workflows.search_attributes import TYPES
@@ -92,7 +94,7 @@ def build_worker(
     return Worker(
         client,
         task_queue=settings.temporal_task_queue,
-        workflows=[AgentWorkflow, ConcurrencyGate, CallbackDelivery],
+        workflows=[AgentWorkflow, ConcurrencyGate, CallbackDelivery, BulkRetry],
         activities=activities,
         interceptors=interceptors,
         workflow_runner=workflow_runner(settings),
@@ -135,10 +137,12 @@ async def step_activities(
             tools.toolbox, Transcripts(driver.claims if driver else None), sessions, costs, settings.default_model
         )
         summaries = SessionSummaries(sessions, costs, settings.default_model)
+        definitions = DefinitionStore(redis, settings.redis_key_prefix)
         yield [
             *ControlActivities(client).all(),
+            *BulkActivities(client, settings, definitions).all(),
             *ConcurrencyActivities(client, settings.concurrency_check_seconds).all(),
-            *DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix), client).all(),
+            *DefinitionActivities(definitions, client).all(),
             *requests.all(),
             *CallbackActivities(client, http, secrets, settings).all(),
             *ModelActivities(factory, calls, turns, tokens).all(),

@@ -104,6 +104,30 @@ class BreakerList(TypedDict):
     items: list[BreakerDocument]
 
 
+class BulkFailureRow(TypedDict):
+    """One execution with which the job did not succeed."""
+
+    execution_id: str
+    message: str
+
+
+class BulkJob(TypedDict):
+    """A job over many executions; of a dry run only `action` and `matched` tell something."""
+
+    job_id: NotRequired[str | None]
+    action: Literal["cancel", "terminate", "pause", "resume", "retry"]
+    state: NotRequired[Literal["running", "completed", "failed", "cancelled"] | None]
+    matched: int
+    done: NotRequired[int]
+    failed: NotRequired[int]
+    skipped: NotRequired[int]
+    failures: NotRequired[list[BulkFailureRow]]
+    started_at: NotRequired[str | None]
+    ended_at: NotRequired[str | None]
+    reason: NotRequired[str]
+    by: NotRequired[str]
+
+
 class CalendarTimes(TypedDict):
     """Times that match every field; each is written as in cron: `*`, `9`, `MON-FRI`, `*/15`, `1,15`."""
 

@@ -1,6 +1,7 @@
 """Every operation of the API, by the kind of resource."""
 
 from orchestrator.sdk.agents import AgentOperations
+from orchestrator.sdk.bulk import BulkOperations
 from orchestrator.sdk.events import EventOperations
 from orchestrator.sdk.executions import ExecutionOperations
 from orchestrator.sdk.schedules import ScheduleOperations
@@ -9,6 +10,12 @@ from orchestrator.sdk.workflows import WorkflowOperations
 
 
 class Operations(
-    WorkflowOperations, ExecutionOperations, EventOperations, ScheduleOperations, AgentOperations, ServiceOperations
+    WorkflowOperations,
+    ExecutionOperations,
+    BulkOperations,
+    EventOperations,
+    ScheduleOperations,
+    AgentOperations,
+    ServiceOperations,
 ):
     """Every operation of the API, under the ids of the OpenAPI document."""

@@ -70,6 +70,14 @@ CALLS = {
     "terminate_execution": Call("POST", "/executions/{spare_execution_id}/terminate", TEMPORAL, {}),
     "retry_execution": Call("POST", "/executions/{execution_id}/retry", TEMPORAL, {}),
     "rerun_execution": Call("POST", "/executions/{execution_id}/rerun", TEMPORAL, {"from_step": "qualify_lead"}),
+    "start_bulk_job": Call(
+        "POST",
+        "/executions/bulk",
+        TEMPORAL,
+        {"action": "cancel", "filter": {"workflow_id": "outage-none"}, "dry_run": True},
+    ),
+    "get_bulk_job": Call("GET", "/executions/bulk/bulk-retry-1-outage", TEMPORAL, absent=True),
+    "stop_bulk_job": Call("DELETE", "/executions/bulk/bulk-retry-1-outage", TEMPORAL, absent=True),
     "signal_execution": Call("POST", "/executions/{execution_id}/signals/go", TEMPORAL, {"x": 1}),
     "decide_approval": Call(
         "POST", "/executions/{execution_id}/approvals/qualify_lead", TEMPORAL, {"decision": "approved"}
