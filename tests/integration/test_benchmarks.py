@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from benchmarks import agents, overhead, scale
+from benchmarks import api as api_benchmark
 from orchestrator.settings import Settings
+from orchestrator.workflows.agent_workflow import AgentWorkflow
+from tests.support.api_server import running_api
 
 FOREACH, CHAIN, DAG = scale.foreach(120, 30), scale.chain(25), scale.dag(60, width=20)
 
@@ -42,3 +46,20 @@ async def test_the_agents_benchmark_measures_waiting_turns_and_tokens(isolated_s
     assert figures["turn_ms"] > figures["bare_ms"] > 0
     assert 0 < figures["token_median_ms"] <= figures["token_p99_ms"]
     assert figures.keys() >= {"waiting_bytes", "started_seconds"}
+
+
+async def test_the_api_benchmark_compares_and_makes_one_execution_of_identical_starts(
+    isolated_settings: Settings, temporal_client: Client
+) -> None:
+    worker = Worker(
+        temporal_client,
+        task_queue=isolated_settings.temporal_task_queue,
+        workflows=[AgentWorkflow],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+    async with running_api(isolated_settings) as client, worker:
+        url = str(client.base_url).removesuffix("/api/v1/")
+        figures = await api_benchmark.measured(url, isolated_settings, rounds=4, starts=30)
+    assert figures["identical_starts"] == {"starts": 30, "executions": 1}
+    assert figures.keys() == {"start", "status", "execute", "identical_starts"}
+    assert all(figures[name]["p50_ratio"] > 0 for name in ("start", "status", "execute"))
