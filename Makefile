@@ -7,6 +7,9 @@ UV = $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate
 
+# Most tests wait for servers and timers: three processes share two cores. Files stay whole, for their fixtures.
+PARALLEL ?= -n 3 --dist loadfile
+
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
@@ -18,8 +21,8 @@ up: export ORCHESTRATOR_TIED = 1
 up: install-local ## Run the stack in the foreground; ctrl-C stops it, state stays in .orchestrator/
 	@$(BIN)/orchestrator up
 
-test: install ## Run the tests (ARGS="-k name" narrows them down)
-	@$(BIN)/pytest $(ARGS)
+test: install ## Run the tests (ARGS="-k name" narrows them down; PARALLEL= runs them one by one)
+	@$(BIN)/pytest $(PARALLEL) $(ARGS)
 
 lint: install ## Check format, lint, types, import contracts and purity
 	@$(BIN)/ruff format --check .
