@@ -81,7 +81,7 @@ class StreamReader:
     def _take_choice(self, choice: Mapping[str, Any]) -> None:
         delta = choice.get("delta")
         try:
-            text = self._draft.add(delta if isinstance(delta, dict) else {})
+            text = self._draft.add(delta if isinstance(delta, dict) else {}, piece=True)
         except MalformedToolCalls as error:
             refuse(self._label, str(error))
         if text:

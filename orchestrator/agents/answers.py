@@ -61,8 +61,10 @@ class AnswerDraft:
         if isinstance(document.get("model"), str):
             self.model = sane(document["model"])
 
-    def add(self, message: Mapping[str, Any]) -> str:
+    def add(self, message: Mapping[str, Any], *, piece: bool = False) -> str:
         """Take a message or a delta, and return its text.
+
+        An empty `piece` is no text: every stream begins with one, whatever follows.
 
         Raises:
             MalformedToolCalls: its tool calls do not speak the protocol.
@@ -73,7 +75,7 @@ class AnswerDraft:
         text = _content(message.get("content"))
         if text is None:
             return ""
-        self.has_text = True
+        self.has_text = self.has_text or not piece or text != ""
         self.texts.append(text)
         return text
 

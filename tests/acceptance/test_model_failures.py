@@ -68,7 +68,7 @@ TROUBLES = {
     "reset-after-headers": Trouble(reset_after_headers(), "model-unavailable", "connection"),
     "drip": Trouble(slow_drip(), "timeout", "start_to_close_seconds", step=QUICK),
     "huge": Trouble(huge(), "model-bad-response", "10,485,760 bytes", calls=1),
-    "lone-surrogates": Trouble(lone_surrogates(), "invalid-output", "output_schema"),
+    "lone-surrogates": Trouble(lone_surrogates(), "invalid-output", "output_schema", calls=2),
     "empty": Trouble(raw(b""), "model-bad-response", "openai/"),
     "no-choices": Trouble(empty_choices(), "model-bad-response", "openai/"),
     "reset": Trouble(reset(), "model-unavailable", "connection"),
