@@ -44,7 +44,7 @@ async def start_bulk_job(services: ServicesDep, access: AccessDep, body: BulkReq
     return job
 
 
-@router.get("/{job_id}", operation_id="get_bulk_job", summary="Read a bulk job", responses=problems(404, 503))
+@router.get("/{job_id}", operation_id="get_bulk_job", summary="Read a bulk job", responses=problems(404, 422, 503))
 async def get_bulk_job(services: ServicesDep, job_id: JobId) -> BulkJob:
     """Return how far a job has come; needs no worker."""
     return await BulkJobs(services).read(job_id)
@@ -55,7 +55,7 @@ async def get_bulk_job(services: ServicesDep, job_id: JobId) -> BulkJob:
     operation_id="stop_bulk_job",
     summary="Stop a bulk job",
     status_code=202,
-    responses=problems(404, 409, 503),
+    responses=problems(404, 409, 422, 503),
 )
 async def stop_bulk_job(services: ServicesDep, access: AccessDep, job_id: JobId) -> BulkJob:
     """Begin with no further executions; what the job did stays. A job that has ended is 409."""

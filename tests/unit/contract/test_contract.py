@@ -154,3 +154,14 @@ def test_more_is_no_break() -> None:
     )
     assert breaking_changes(CONTRACT, more) == []
     assert breaking_changes(CONTRACT, CONTRACT) == []
+
+
+def test_operations_whose_parameters_have_bounds_say_that_they_may_be_refused() -> None:
+    bounds = {"pattern", "maxLength", "minLength", "minimum", "maximum", "enum"}
+    for path, item in CONTRACT["paths"].items():
+        for method, found in item.items():
+            schemas = [one["schema"] for one in found.get("parameters", ()) if one["in"] != "header"]
+            bounded = [
+                one for one in schemas if bounds & set(one) or any(bounds & set(o) for o in one.get("anyOf", ()))
+            ]
+            assert not bounded or "422" in found["responses"], (method, path)
