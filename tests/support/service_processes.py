@@ -22,7 +22,7 @@ from orchestrator.settings import Settings
 from tests.support.commands import ROOT
 from tests.support.polling import wait_for
 
-READY_SECONDS = 40.0
+READY_SECONDS = 90.0
 
 
 class Part:

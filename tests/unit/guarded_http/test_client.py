@@ -183,12 +183,12 @@ async def test_a_server_that_drips_does_not_outlive_the_deadline() -> None:
     [
         (answer(body=b"x" * 2000), "over 1000 bytes"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 2000, "over 1000 bytes"),
-        (answer(body=gzip.compress(b"0" * 100_000), Content_Encoding="gzip"), "over 1000 bytes"),
+        (answer(body=gzip.compress(b"0" * 100_000, mtime=0), Content_Encoding="gzip"), "over 1000 bytes"),
         (answer(body=zlib.compress(b"0" * 100_000), Content_Encoding="deflate"), "over 1000 bytes"),
-        (answer(body=gzip.compress(gzip.compress(b"0")), Content_Encoding="gzip, gzip"), "only gzip or deflate, once"),
+        (answer(body=gzip.compress(gzip.compress(b"0"), mtime=0), Content_Encoding="gzip, gzip"), "only gzip or deflate, once"),
         (answer(body=b"x", Content_Encoding="br"), "only gzip or deflate, once"),
         (answer(body=b"not gzip", Content_Encoding="gzip"), "cannot be decompressed"),
-        (answer(body=gzip.compress(b"cut off")[:-9], Content_Encoding="gzip"), "ends too early"),
+        (answer(body=gzip.compress(b"cut off", mtime=0)[:-9], Content_Encoding="gzip"), "ends too early"),
         (b"HTTP/1.1 200 OK\r\n" + b"X-A: v\r\n" * 300 + b"Content-Length: 0\r\n\r\n", "header fields"),
         (answer(X_Long="v" * 70_000), "header fields"),
         (answer(X_Endless="v" * 200_000), "not valid HTTP"),
@@ -204,7 +204,7 @@ async def test_an_oversized_or_undecodable_answer_is_refused(reply: bytes, reaso
 async def test_a_bomb_is_never_unfolded_in_memory() -> None:
     import tracemalloc
 
-    bomb = gzip.compress(b"\0" * 200_000_000, 9)
+    bomb = gzip.compress(b"\0" * 200_000_000, 9, mtime=0)
     async with raw_server(lambda request: answer(body=bomb, Content_Encoding="gzip")) as server:
         tracemalloc.start()
         try:
@@ -218,9 +218,9 @@ async def test_a_bomb_is_never_unfolded_in_memory() -> None:
 @pytest.mark.parametrize(
     ("body", "coding"),
     [
-        (gzip.compress(b"plain"), "gzip"),
-        (gzip.compress(b"pla") + gzip.compress(b"in"), "GZIP"),
-        (gzip.compress(b"plain") + b"\0\0", "x-gzip"),
+        (gzip.compress(b"plain", mtime=0), "gzip"),
+        (gzip.compress(b"pla", mtime=0) + gzip.compress(b"in", mtime=0), "GZIP"),
+        (gzip.compress(b"plain", mtime=0) + b"\0\0", "x-gzip"),
         (zlib.compress(b"plain"), "deflate"),
         (zlib.compress(b"plain")[2:-4], "deflate"),
         (b"plain", "identity"),
