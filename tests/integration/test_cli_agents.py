@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 import pytest
+import structlog
 
 from orchestrator.settings import Settings
 from tests.integration.test_api_executions import until_status, working
@@ -35,9 +37,13 @@ class ApiCli:
 
 @pytest.fixture
 async def orchestrator(run: Cli, isolated_settings: Settings) -> AsyncIterator[ApiCli]:
+    # The API of this process logs its audit trail; what the command prints must stand alone.
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
     async with running_api(isolated_settings) as http:
         assert (await http.post("/agents/", json=RECORD)).status_code == 201
         yield ApiCli(run, http)
+    structlog.configure(**before)
 
 
 async def test_agents_are_listed_and_read(orchestrator: ApiCli) -> None:
