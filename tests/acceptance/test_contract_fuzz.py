@@ -36,6 +36,7 @@ def fuzz(services: Services, folder: Path, *options: str) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env={**os.environ})
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_sample_of_requests_finds_no_answer_that_the_contract_does_not_hold(
     guarded: Services, tmp_path: Path
