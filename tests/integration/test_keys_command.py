@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
@@ -28,11 +31,15 @@ def told(*arguments: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def closed(isolated_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def closed(isolated_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REDIS_URL", isolated_settings.redis_url)
     monkeypatch.setenv("REDIS_KEY_PREFIX", isolated_settings.redis_key_prefix)
-    return isolated_settings.model_copy(update={"api_auth": "on"})
+    # The API of this process logs its audit trail; what the command prints must stand alone.
+    before = structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+    yield isolated_settings.model_copy(update={"api_auth": "on"})
+    structlog.configure(**before)
 
 
 async def test_the_first_key_is_made_in_redis_and_makes_the_others(
