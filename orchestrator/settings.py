@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -230,7 +229,7 @@ class Settings(BaseSettings):
             )
         return self
 
-    @cached_property
+    @property
     def redis_dsn(self) -> str:
         """`redis_url` with `redis_password` filled in where the URL carries none."""
         parts = urlsplit(self.redis_url)
