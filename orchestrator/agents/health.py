@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from orchestrator.stores.agent_calls import AgentCalls
+from orchestrator.stores.agent_calls import RECENT_SECONDS, AgentCalls
 from orchestrator.stores.breakers import BreakerState
 from orchestrator.stores.leases import WorkerLease
 
@@ -72,7 +72,8 @@ def _status(calls: AgentCalls, breaker: BreakerState, workers: int) -> tuple[Hea
     if breaker.state == "half-open":
         return "degraded", f"the circuit of '{breaker.name}' is half-open: the next call tries it"
     if calls.success_rate is not None and calls.success_rate < GOOD_SUCCESS_RATE:
-        return "degraded", f"{calls.success_rate:.0%} of the last {calls.recent_calls} calls succeeded"
+        minutes = f"{RECENT_SECONDS / 60:.0f} minutes"
+        return "degraded", f"{calls.success_rate:.0%} of the {calls.recent_calls} calls of the last {minutes} succeeded"
     return "healthy", None
 
 

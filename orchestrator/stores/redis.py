@@ -36,8 +36,10 @@ def connect_redis(settings: Settings, *, calls_at_once: int = CALLS_AT_ONCE) -> 
     """Return a client of `settings.redis_dsn`; nothing is opened before the first call.
 
     Answers are `str`. The client never tries again by itself: an absent Redis is an error at once, and the caller
-    (Temporal's retry policy, the API's client) decides.
+    (Temporal's retry policy, the API's client) decides. Every call belongs in `redis_errors`, which bounds its time.
     """
+    # No socket timeout of the client's own: it sends by `asyncio.wait_for`, which loses a cancellation that comes
+    # as it ends (Python before 3.12, gh-86296), and a cancelled activity would run on.
     pool = BlockingConnectionPool.from_url(
         settings.redis_dsn,
         decode_responses=True,
@@ -47,7 +49,7 @@ def connect_redis(settings: Settings, *, calls_at_once: int = CALLS_AT_ONCE) -> 
         timeout=CONNECT_SECONDS,
         retry=None,
         socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=CALL_SECONDS,
+        socket_timeout=None,
     )
     client = Redis.from_pool(pool)
     _gates[client] = _Gate(calls_at_once)

@@ -58,8 +58,9 @@ def model(counting_model: FakeModelServer) -> Iterator[FakeModelServer]:
 
 @pytest.fixture
 def services(deployment: Services, model: FakeModelServer) -> Iterator[Services]:
-    """The deployment, whole before and after the test whatever it kills."""
+    """The deployment, whole before and after the test whatever it kills, with agents of a clean record."""
     deployment.make_whole()
+    deployment.forget_calls()
     yield deployment
     deployment.make_whole()
 

@@ -286,6 +286,21 @@ async def test_health_follows_workers_calls_and_circuit_and_survives_a_restart(
     await restarted.aclose()
 
 
+async def test_failures_of_long_ago_say_nothing_about_an_agents_health(factory: AgentFactory) -> None:
+    await factory.register(record())
+    await factory.leases.refresh(lease())
+    with pytest.raises(ModelUnavailable):
+        async with factory.observed("sales", lease_seconds=5):
+            raise ModelUnavailable("down")
+    found = await factory.health("sales")
+    assert (found.status, found.reason) == ("degraded", "0% of the 1 calls of the last 15 minutes succeeded")
+    redis, (_, recent, _) = factory._stores.redis, factory._stores.calls._keys("sales")
+    stamp, _, rest = str(await redis.lindex(recent, 0)).partition(" ")
+    await redis.lset(recent, 0, f"{int(stamp) - 901_000} {rest}")
+    found = await factory.health("sales")
+    assert (found.status, found.calls.success_rate, found.calls.failures) == ("healthy", None, 1)
+
+
 async def test_a_killed_workers_calls_stop_counting_as_in_flight(factory: AgentFactory) -> None:
     await factory.register(record())
     calls = factory._stores.calls

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from redis import Redis
 
 from orchestrator.embedded.ports import LOOPBACK, free_port
 from orchestrator.embedded.process import ProcessSpec, signal_group, stop
@@ -132,6 +133,14 @@ class Services:
             if not part.runs:
                 part.launch()
         wait_for(self._serves, READY_SECONDS, "readiness of the services")
+
+    def forget_calls(self) -> None:
+        """Forget how agents' and dependencies' calls went, so that no test is judged by the failures of another."""
+        prefix = self.settings.redis_key_prefix
+        with Redis.from_url(self.redis_url) as redis:
+            for pattern in (f"{{{prefix}:agent-calls:*", f"{{{prefix}:breakers}}:*"):
+                if found := list(redis.scan_iter(pattern, count=1000)):
+                    redis.delete(*found)
 
     def stop(self) -> None:
         """End everything, the services before the servers."""

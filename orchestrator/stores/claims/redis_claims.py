@@ -10,7 +10,6 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from orchestrator.settings import Settings
 from orchestrator.stores.redis import (
-    CALL_SECONDS,
     CALLS_AT_ONCE,
     CONNECT_SECONDS,
     redis_errors,
@@ -120,6 +119,6 @@ class RedisClaims:
             timeout=CONNECT_SECONDS,
             retry=None,
             socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=CALL_SECONDS,
+            socket_timeout=None,  # As in `connect_redis`.
         )
         return Redis.from_pool(pool)
