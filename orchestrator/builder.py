@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from orchestrator.definition import Validation, validate_definition
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import InvalidDefinition, InvalidInput, TemporalUnavailable
 from orchestrator.execution.messages import ExecutionView, StartExecution
+from orchestrator.expressions.suggestions import suggest
 from orchestrator.settings import Settings, discover_settings
 
 
@@ -51,7 +52,12 @@ class AgentWorkflowStep:
         name: for people.
         depends_on: ids of the steps that it waits for.
         **fields: every other field of the step's type in the definition language (`agent_type`, `task`,
-            `parameters`, `url`, `when`, `retry`, …).
+            `parameters`, `url`, `when`, `retry`, …). A name that Python keeps for itself has an underscore behind it
+            (`as_`, `while_`). Where the language has steps inside (`steps`, `branches`, `cases`, `compensate`, …),
+            they may be `AgentWorkflowStep`s as well.
+
+    Raises:
+        ValueError: there is no such step type; the message names the nearest.
     """
 
     def __init__(
@@ -64,10 +70,10 @@ class AgentWorkflowStep:
         **fields: Any,
     ) -> None:
         self.step_id = step_id
-        self.step_type = AgentWorkflowStepType(step_type)
+        self.step_type = _known_type(step_id, step_type)
         self.name = name
         self.depends_on = list(depends_on)
-        self.fields = fields
+        self.fields = {key.removesuffix("_"): value for key, value in fields.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the step as the definition language writes it."""
@@ -76,7 +82,27 @@ class AgentWorkflowStep:
             step["name"] = self.name
         if self.depends_on:
             step["depends_on"] = self.depends_on
-        return step | self.fields
+        return step | {key: _plain(value) for key, value in self.fields.items()}
+
+
+def _known_type(step_id: str, step_type: str) -> AgentWorkflowStepType:
+    try:
+        return AgentWorkflowStepType(step_type)
+    except ValueError:
+        near = suggest(str(step_type), list(AgentWorkflowStepType))
+        hint = f"did you mean '{near}'?" if near else f"one of: {', '.join(AgentWorkflowStepType)}"
+        raise ValueError(f"step '{step_id}': no step type '{step_type}'; {hint}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a field's value with the steps in it as the definition language writes them."""
+    if isinstance(value, AgentWorkflowStep):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 class AgentWorkflow:
@@ -100,7 +126,7 @@ class AgentWorkflow:
         **fields: Any,
     ) -> None:
         self._head = {"workflow_id": workflow_id, "name": name}
-        self._fields = fields
+        self._fields = {key.removesuffix("_"): value for key, value in fields.items()}
         self._agent_factory = agent_factory
         self._settings = settings
         self._steps: list[AgentWorkflowStep] = []
@@ -112,9 +138,14 @@ class AgentWorkflow:
 
     @property
     def definition(self) -> dict[str, Any]:
-        """The definition as JSON, ready for `POST /api/v1/workflows/`."""
+        """The definition as JSON, ready for `POST /api/v1/workflows/`.
+
+        Raises:
+            TypeError: a field holds what JSON does not know, such as a date.
+            ValueError: a number is not finite.
+        """
         head = {key: value for key, value in self._head.items() if value is not None}
-        document = head | self._fields | {"steps": [step.to_dict() for step in self._steps]}
+        document = _plain(head | self._fields | {"steps": self._steps})
         plain: dict[str, Any] = json.loads(json.dumps(document, allow_nan=False))
         return plain
 

@@ -16,7 +16,6 @@ from orchestrator.commands.outcome import FAILED, INTERRUPTED, err, explained, r
 
 app = typer.Typer(
     name="orchestrator",
-    help="Durable orchestration of AI-agent workflows.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,6 +29,24 @@ app.add_typer(group_schedules.app, name="schedules")
 AgentType = Annotated[str, typer.Argument(help="The agent's type, such as `sales`.")]
 Direct = Annotated[bool, typer.Option("--direct", help="In Redis, without the API: how the first key is made.")]
 KeyRole = Literal["viewer", "operator", "editor", "admin"]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"orchestrator {version('agent-orchestrator')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Durable orchestration of AI-agent workflows."""
+
 
 # Commands import what they need when they run: a worker must not wait for the stack's modules, nor `--help` for any.
 
@@ -217,6 +234,16 @@ def keys_revoke(
     from orchestrator.commands.keys import revoke
 
     raise typer.Exit(revoke(key_id, api=api, direct=direct, as_json=output == "json"))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of definitions, for editors."""
+    import json
+
+    from orchestrator.definition import workflow_json_schema
+
+    typer.echo(json.dumps(workflow_json_schema(), indent=2))
 
 
 @app.command()

@@ -210,6 +210,29 @@ class Settings(BaseSettings):
                     ) from error
         return value
 
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis_url(cls, value: str) -> str:
+        if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+            # Not told as it is: it may have a password in it.
+            raise ValueError("it is no address of a Redis; write it as redis://host:6379, or rediss:// for TLS")
+        return value
+
+    @field_validator("qdrant_url", "openai_base_url", "api_public_url", "temporal_ui_url")
+    @classmethod
+    def _check_http_url(cls, value: str | None) -> str | None:
+        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("it is no address; write it as http://host:port or https://host")
+        return value
+
+    @field_validator("temporal_address")
+    @classmethod
+    def _check_temporal_address(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdigit() or "/" in host:
+            raise ValueError(f"{value!r} is no address of a Temporal frontend; write it as host:7233, without a scheme")
+        return value
+
     @model_validator(mode="after")
     def _claim_store_has_what_it_needs(self) -> Settings:
         if self.claim_store == "file" and self.claim_store_path is None:

@@ -11,7 +11,6 @@ from rich.markup import escape
 from orchestrator.commands.definitions import load_definition
 from orchestrator.commands.files import read_json
 from orchestrator.commands.outcome import INTERRUPTED, OK, CommandError, out
-from orchestrator.commands.services import load_settings
 from orchestrator.commands.stack import run_with_stack, say
 from orchestrator.commands.watching import Interrupted, follow, print_outcome, wait_ready
 from orchestrator.embedded.layout import Endpoints, Layout
@@ -20,6 +19,7 @@ from orchestrator.embedded.plan import uses_demo_model
 from orchestrator.local_stack import LocalStack
 from orchestrator.sdk import OrchestratorClient
 from orchestrator.sdk.documents import ExecutionDocument
+from orchestrator.settings import Settings
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DEFINITION = EXAMPLES / "lead_processing.json"
@@ -76,7 +76,7 @@ def _show(endpoints: Endpoints, stop: threading.Event) -> int:
 
 
 def _links(endpoints: Endpoints, document: ExecutionDocument) -> None:
-    if uses_demo_model(load_settings()):
+    if uses_demo_model(Settings()):
         out.print(
             f"[dim]Answered by the demo model ({MODEL_NAME}): it shows that the plumbing works, not judgement.[/]"
         )

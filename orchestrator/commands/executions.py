@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from orchestrator.commands.address import connect
 from orchestrator.commands.definitions import load_definition
 from orchestrator.commands.files import read_json
-from orchestrator.commands.outcome import INTERRUPTED, OK, err, out
+from orchestrator.commands.outcome import INTERRUPTED, OK, USAGE, CommandError, err, out
 from orchestrator.commands.watching import coloured, exit_code, follow, print_outcome, step_table
 from orchestrator.sdk import OrchestratorClient
 from orchestrator.sdk.documents import ExecutionDocument
@@ -33,6 +33,40 @@ def run(path: Path, input_path: Path | None, *, api: str | None, wait: bool, as_
         if wait:
             return wait_for(client, execution_id, as_json=as_json)
     return show_document(document, as_json=as_json)
+
+
+def execute(
+    workflow_id: str,
+    input_path: Path | None,
+    *,
+    version: int | None,
+    tags: Sequence[str],
+    key: str | None,
+    api: str | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Start an execution of a stored workflow, and show how it goes; gives the exit code."""
+    input_data = read_json(input_path, "input") if input_path else {}
+    with connect(api) as client:
+        document = client.execute_workflow(
+            workflow_id, input_data, version=version, tags=_tags(tags) or None, idempotency_key=key
+        )
+        execution_id = document["execution_id"]
+        if not as_json:
+            at = f"{escape(workflow_id)} version {document['workflow_version']}"
+            out.print(f"{at} runs as [bold]{escape(execution_id)}[/].")
+        if wait:
+            return wait_for(client, execution_id, as_json=as_json)
+    return show_document(document, as_json=as_json)
+
+
+def _tags(given: Sequence[str]) -> dict[str, str]:
+    pairs = [tag.partition("=") for tag in given]
+    wrong = [key for key, equals, _ in pairs if not (key and equals)]
+    if wrong:
+        raise CommandError(f"a tag is key=value, not {wrong[0]!r}", USAGE)
+    return {key: value for key, _, value in pairs}
 
 
 def show_document(document: ExecutionDocument, *, as_json: bool) -> int:

@@ -205,6 +205,76 @@ def signal(
         show(client.signal_execution(execution_id, name, value), output)
 
 
+@app.command("retry-step")
+def retry_step(
+    execution_id: ExecutionId, step: StepPath, reason: Reason = None, api: Api = None, output: Form = "table"
+) -> None:
+    """Run a parked step again, with fresh attempts."""
+    from orchestrator.commands.address import connect
+    from orchestrator.commands.showing import show
+
+    with connect(api) as client:
+        show(client.retry_step(execution_id, step, reason=reason), output)
+
+
+@app.command("skip-step")
+def skip_step(
+    execution_id: ExecutionId, step: StepPath, reason: Reason = None, api: Api = None, output: Form = "table"
+) -> None:
+    """Give a parked step up; the steps that need it are skipped, too."""
+    from orchestrator.commands.address import connect
+    from orchestrator.commands.showing import show
+
+    with connect(api) as client:
+        show(client.skip_step(execution_id, step, reason=reason), output)
+
+
+@app.command("set-output")
+def set_output(
+    execution_id: ExecutionId,
+    step: StepPath,
+    value: Annotated[Path, typer.Argument(help="The output (JSON); `-` reads standard input.")],
+    reason: Reason = None,
+    api: Api = None,
+    output: Form = "table",
+) -> None:
+    """Complete a parked step with an output of your own."""
+    from orchestrator.commands.address import connect
+    from orchestrator.commands.files import read_json
+    from orchestrator.commands.showing import show
+
+    given = read_json(value, "output")
+    with connect(api) as client:
+        show(client.set_step_output(execution_id, step, given, reason=reason), output)
+
+
+@app.command("raise-budget")
+def raise_budget(
+    execution_id: ExecutionId,
+    tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="Tokens to add.")] = None,
+    cost_usd: Annotated[float | None, typer.Option("--cost-usd", min=0, help="US dollars to add.")] = None,
+    model_calls: Annotated[int | None, typer.Option("--model-calls", min=1, help="Model calls to add.")] = None,
+    tool_calls: Annotated[int | None, typer.Option("--tool-calls", min=1, help="Tool calls to add.")] = None,
+    reason: Reason = None,
+    api: Api = None,
+    output: Form = "table",
+) -> None:
+    """Raise the bounds that an execution's budget has, by these amounts."""
+    from orchestrator.commands.address import connect
+    from orchestrator.commands.showing import show
+
+    with connect(api) as client:
+        raised = client.raise_budget(
+            execution_id,
+            tokens=tokens,
+            cost_usd=cost_usd,
+            model_calls=model_calls,
+            tool_calls=tool_calls,
+            reason=reason,
+        )
+    show(raised, output)
+
+
 def _act(action: Any, execution_id: str, reason: str | None, api: str | None, output: Any) -> None:
     from orchestrator.commands.executions import act
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from orchestrator.commands.options import Api, DefinitionFile, Form, Most, WorkflowId
+from orchestrator.commands.options import Api, DefinitionFile, Form, InputFile, Most, Reason, WorkflowId
 from orchestrator.commands.outcome import FAILED, OK, out
 
 app = typer.Typer(no_args_is_help=True, help="Store and read definitions and their versions.")
@@ -89,6 +89,46 @@ def validate(file: DefinitionFile, api: Api = None, output: Form = "table") -> N
         report = client.validate_workflow(definition)
     show(report, output)
     raise typer.Exit(OK if report["valid"] else FAILED)
+
+
+@app.command()
+def execute(
+    workflow_id: WorkflowId,
+    input_file: InputFile = None,
+    version: Version = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="key=value; may be given again.")] = None,
+    key: Annotated[str | None, typer.Option("--idempotency-key", help="The same key starts once.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress, print the result.")] = False,
+    api: Api = None,
+    output: Form = "table",
+) -> None:
+    """Start an execution of a stored workflow."""
+    from orchestrator.commands.executions import execute
+
+    code = execute(
+        workflow_id, input_file, version=version, tags=tags or [], key=key, api=api, wait=wait, as_json=output == "json"
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def pause(workflow_id: WorkflowId, reason: Reason = None, api: Api = None, output: Form = "table") -> None:
+    """Hold every execution of a workflow, those that start meanwhile, too."""
+    from orchestrator.commands.address import connect
+    from orchestrator.commands.showing import show
+
+    with connect(api) as client:
+        show(client.pause_workflow(workflow_id, reason), output)
+
+
+@app.command()
+def resume(workflow_id: WorkflowId, reason: Reason = None, api: Api = None, output: Form = "table") -> None:
+    """Let the executions of a paused workflow go on."""
+    from orchestrator.commands.address import connect
+    from orchestrator.commands.showing import show
+
+    with connect(api) as client:
+        show(client.resume_workflow(workflow_id, reason), output)
 
 
 @app.command()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.sdk.errors import ApiProblem, ServiceUnreachable, WaitEnded
+from orchestrator.settings import Settings
 
 OK = 0
 FAILED = 1
@@ -32,6 +35,9 @@ def explained(error: Exception) -> CommandError | None:
     """The sentence for an error that a command may meet; None for one that nobody foresaw."""
     if isinstance(error, CommandError):
         return error
+    if isinstance(error, ValidationError) and error.title == Settings.__name__:
+        details = tuple(map(_setting_line, error.errors()))
+        return CommandError("the settings in the environment or .env are not valid; correct these", USAGE, details)
     if isinstance(error, WaitEnded):
         return CommandError(f"{error}; it goes on.")
     if isinstance(error, ServiceUnreachable):
@@ -49,6 +55,13 @@ def report(error: CommandError) -> int:
     for line in error.details:
         err.print(f"  {escape(line)}")
     return error.code
+
+
+def _setting_line(error: ErrorDetails) -> str:
+    """Return one fault as `VARIABLE: what is wrong`; a rule over several variables names them itself."""
+    variable = "__".join(map(str, error["loc"])).upper()
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{variable}: {message}" if variable else message
 
 
 def _issue_line(issue: dict[str, Any]) -> str:

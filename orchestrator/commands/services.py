@@ -4,28 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from pydantic import ValidationError
-
 from orchestrator.commands.outcome import OK, USAGE, CommandError
 from orchestrator.settings import Settings
 
 GRACEFUL_SHUTDOWN_SECONDS = 5
-
-
-def load_settings() -> Settings:
-    """The settings of the environment and `.env`.
-
-    Raises:
-        CommandError: a variable has an impossible value; every one is named.
-    """
-    try:
-        return Settings()
-    except ValidationError as error:
-        details = tuple(
-            f"{'__'.join(map(str, one['loc'])).upper() or 'the environment'}: {one['msg']}" for one in error.errors()
-        )
-        message = "the settings in the environment or .env are not valid; correct these variables"
-        raise CommandError(message, USAGE, details) from error
 
 
 def _check_claims(settings: Settings) -> None:
@@ -46,7 +28,7 @@ def worker() -> int:
     from orchestrator.telemetry import configure_telemetry
     from orchestrator.worker import run_worker
 
-    settings = load_settings()
+    settings = Settings()
     configure_telemetry(settings, process="worker")
     _check_claims(settings)
     asyncio.run(run_worker(settings))
@@ -60,7 +42,7 @@ def api() -> int:
     from api.app import create_app
     from orchestrator.telemetry import configure_telemetry
 
-    settings = load_settings()
+    settings = Settings()
     configure_telemetry(settings, process="api")
     _check_claims(settings)
     uvicorn.run(

@@ -12,13 +12,13 @@ from contextlib import suppress
 from rich.markup import escape
 
 from orchestrator.commands.outcome import OK, UNREACHABLE, CommandError, out
-from orchestrator.commands.services import load_settings
 from orchestrator.embedded.layout import Endpoints, Layout, StackRunning
 from orchestrator.embedded.missing import MissingPart
 from orchestrator.embedded.plan import uses_demo_model
 from orchestrator.embedded.process import StartFailed
 from orchestrator.embedded.tether import tie_to_parent
 from orchestrator.local_stack import ExternalAway, LocalStack
+from orchestrator.settings import Settings
 
 TIED_VARIABLE = "ORCHESTRATOR_TIED"
 """Set by the Makefile: the stack then also ends, cleanly, when `make` itself is killed."""
@@ -28,7 +28,7 @@ def up() -> int:
     """Run the stack until ctrl-C or SIGTERM; gives the exit code."""
 
     async def announce_and_watch(stack: LocalStack) -> int:
-        announce(stack.endpoints, demo_model=uses_demo_model(load_settings()))
+        announce(stack.endpoints, demo_model=uses_demo_model(Settings()))
         await stack.watch()
         return OK
 
@@ -46,7 +46,7 @@ def run_with_stack(body: Callable[[LocalStack], Awaitable[int]], *, interrupted:
     if os.environ.get(TIED_VARIABLE) and sys.platform == "linux":
         tie_to_parent(os.getppid(), signal.SIGTERM)
     try:
-        return asyncio.run(_run(LocalStack(load_settings(), Layout.current(), say), body, interrupted))
+        return asyncio.run(_run(LocalStack(Settings(), Layout.current(), say), body, interrupted))
     except ExternalAway as error:
         raise CommandError(str(error), UNREACHABLE) from error
     except (StackRunning, MissingPart, StartFailed) as error:

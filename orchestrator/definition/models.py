@@ -143,6 +143,12 @@ EndSteps = Annotated[list[AnyStep], Field(min_length=1, max_length=limits.STEPS)
 class DocumentHead(Part):
     """A workflow definition without its steps."""
 
+    editor_schema: str | None = Field(
+        None,
+        alias="$schema",
+        max_length=1000,
+        description="For editors: where they find the schema; means nothing else.",
+    )
     workflow_id: WorkflowId | None = None
     name: str | None = Field(None, min_length=1, max_length=200)
     description: str | None = Field(None, max_length=10_000)

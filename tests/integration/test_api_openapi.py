@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -194,3 +195,9 @@ async def test_the_document_and_its_page_are_served() -> None:
         page = await client.get("/docs")
         assert page.status_code == 200
         assert "/openapi.json" in page.text
+        assets = re.findall(r'(?:src|href)="(/[^"]+)"', page.text)
+        assert len(assets) == 2
+        for asset in assets:
+            assert len((await client.get(asset)).content) > 100_000
+        assert "https://" not in page.text, "the page needs nothing from elsewhere"
+        assert "https:" not in page.headers["content-security-policy"]

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from orchestrator import cli
 from orchestrator.commands import outcome
+from orchestrator.definition import workflow_json_schema
 from orchestrator.embedded.layout import Endpoints, Layout
 from orchestrator.embedded.ports import free_port
 from tests.support.answers import answering
@@ -66,6 +68,31 @@ def test_a_valid_definition_is_0(run: Cli) -> None:
     told = run("validate", LEAD)
     assert (told.code, told.err) == (0, "")
     assert "lead_processing" in told.out
+
+
+def test_the_version_and_the_schema_are_printed(run: Cli) -> None:
+    assert run("--version").out == f"orchestrator {version('agent-orchestrator')}\n"
+    assert json.loads(run("schema").out) == workflow_json_schema()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "command"),
+    [
+        ("REDIS_URL", "localhost:6379", ("keys", "list", "--direct")),
+        ("TEMPORAL_ADDRESS", "http://localhost:7233", ("worker",)),
+        ("OPENAI_BASE_URL", "api.example.com", ("up",)),
+        ("QDRANT_URL", "localhost", ("demo",)),
+        ("LOG_LEVEL", "LOUD", ("api",)),
+    ],
+)
+def test_a_wrong_setting_is_2_and_named_with_the_way_out(
+    run: Cli, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    told = run(*command)
+    assert told.code == 2
+    assert f"  {variable}: " in told.err
+    assert "validation error" not in told.err
 
 
 def test_every_error_of_an_invalid_definition_is_told_with_its_place_and_hint(run: Cli, tmp_path: Path) -> None:

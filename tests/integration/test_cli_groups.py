@@ -34,6 +34,9 @@ ARGUMENTS: dict[str, tuple[str | Path, ...]] = {
     "executions rerun": ("ex-1", "one"),
     "executions approve": ("ex-1", "one"),
     "executions signal": ("ex-1", "paid"),
+    "executions retry-step": ("ex-1", "one"),
+    "executions skip-step": ("ex-1", "one"),
+    "executions set-output": ("ex-1", "one", LEAD),
     "workflows list": (),
     "workflows create": (LEAD,),
     "workflows update": ("lead_processing", LEAD),
@@ -55,8 +58,10 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    def command(*arguments: str | Path, address: str | None = None) -> subprocess.CompletedProcess[str]:
-        variables = {"ORCHESTRATOR_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "COLUMNS": "300"}
+    def command(
+        *arguments: str | Path, address: str | None = None, columns: int = 300
+    ) -> subprocess.CompletedProcess[str]:
+        variables = {"ORCHESTRATOR_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "COLUMNS": str(columns)}
         variables |= {"ORCHESTRATOR_API": address} if address else {}
         done = orchestrator(*arguments, env={**os.environ, **variables})
         assert "Traceback" not in done.stderr
@@ -98,6 +103,16 @@ async def test_a_problem_is_1_and_a_sentence(run: Run) -> None:
     assert all("there is nothing of this name (look again)" in done.stderr for done in ended)
 
 
+async def test_a_narrow_terminal_cuts_off_no_id(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    item = {"execution_id": "ex-" + "a" * 26, "workflow_id": "lead-processing-" + "b" * 40, "status": "timed_out"}
+    times = {"started_at": "2026-11-29T05:26:25.275175Z", "closed_at": "2026-11-29T05:26:35.983938Z"}
+    page = {"items": [{**item, **times}], "next_cursor": None}
+    with answering(200, json.dumps(page).encode()) as address:
+        done = await asyncio.to_thread(run, "executions", "list", address=address, columns=40)
+    for shown in (*item.values(), "2026-11-29 05:26:25", "2026-11-29 05:26:35"):
+        assert shown in done.stdout
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_gives_each_shell_its_script(run: Run, shell: str) -> None:
     done = run("completion", shell)
@@ -117,7 +132,7 @@ def test_the_shell_is_told_the_commands_that_fit() -> None:
         check=False,
         cwd=ROOT,
     )
-    assert done.stdout.split() == ["resume", "retry", "rerun"]
+    assert done.stdout.split() == ["resume", "retry", "rerun", "retry-step"]
 
 
 @pytest.fixture

@@ -40,6 +40,13 @@ def test_it_takes_every_example_and_every_case(validator: jsonschema_rs.Draft202
         assert [error.message for error in validator.iter_errors(one)] == []
 
 
+def test_a_definition_may_name_the_schema_for_editors(validator: jsonschema_rs.Draft202012Validator) -> None:
+    sent = document(value("a"), **{"$schema": "./workflow.schema.json"})
+    found = validate_definition(sent)
+    assert (found.errors, found.warnings) == ([], [])
+    assert validator.is_valid(sent)
+
+
 @pytest.mark.parametrize(
     "sent",
     [
