@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
 from temporalio import activity
 from temporalio.client import (
     Client,
@@ -30,6 +29,7 @@ from orchestrator.execution.messages_bulk import (
     RetryOutcome,
 )
 from orchestrator.next_attempts import EndedPosition, ended_position, kept_memo, next_attempt, tags_of_run
+from orchestrator.run_beginnings import RunBeginning, unbegun
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_errors, keep_ahead
 from orchestrator.stores.definitions import DefinitionStore
@@ -40,7 +40,7 @@ from orchestrator.workflows.search_attributes import DEFINITION_ID
 QUERY_SECONDS = 30.0
 WORKFLOW = "workflow"
 """The holder of the holds of paused workflows."""
-_FINAL = (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT)
+_FINAL = (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.FAILED_PRECONDITION)
 
 
 class BulkActivities:
@@ -92,7 +92,7 @@ class BulkActivities:
             return RetryOutcome(outcome="failed", message=f"no worker told its position: {error.message}")
         except Unavailable:
             raise
-        except (OrchestratorError, ValidationError) as error:
+        except (OrchestratorError, ValueError) as error:
             return RetryOutcome(outcome="failed", message=str(error))
         except RPCError as error:
             if error.status not in _FINAL:
@@ -147,7 +147,11 @@ class BulkActivities:
                 )
             return found
 
-        return await ended_position(part)
+        async def look() -> RunBeginning | None:
+            with claim_errors():
+                return await unbegun(handle, self._client.data_converter)
+
+        return await ended_position(part, look)
 
     async def _judge(self, description: WorkflowExecutionDescription, request: RetryClosed) -> RetryOutcome | None:
         """Return what is known without trying; None where a retry is due."""

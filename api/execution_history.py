@@ -13,43 +13,75 @@ from temporalio.converter import DataConverter
 from api.pending_activities import failure_info, root_step
 from api.times import text_of
 from orchestrator.execution.messages import ExecutionView, StartExecution, StepView
+from orchestrator.execution.views import view_of
+from orchestrator.next_attempts import compiled_start
+from orchestrator.run_beginnings import RunBeginning, beginning_in
 
 MOST_EVENTS = 2000
 """A longer history is read in part; the view is marked stale anyway."""
+_PASSING = ("status", "detail", "holds", "signals", "approvals")
+"""What people's messages change, which no history of activities tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryView:
+    """What a history tells.
+
+    Attributes:
+        view: as far as it is known.
+        whole: nothing more happened: the workflow did not begin.
+    """
+
+    view: ExecutionView
+    whole: bool = False
 
 
 async def view_from_history(
     handle: WorkflowHandle[Any, Any], converter: DataConverter, fallback: ExecutionView
-) -> ExecutionView:
-    """Return the start's input and definition with the steps' states as far as activities tell them.
+) -> HistoryView:
+    """Return what the run began with, with the steps' states as far as activities tell them since.
 
-    Steps without an activity (transforms, waits) stay `pending`.
+    Steps without an activity (transforms, waits) stay as they were.
 
     Args:
         handle: of one run.
-        converter: decodes the start's payload.
+        converter: decodes the start's payloads.
         fallback: what search attributes say; its status and detail are kept.
     """
     progress: _Progress | None = None
     count = 0
     async for event in handle.fetch_history_events(page_size=500):
         if progress is None:
-            start = await _start_in(event, converter)
-            if start is None:
-                return fallback
-            progress = _Progress(initial_view(start, fallback))
+            beginning = await _readable_beginning(event, converter)
+            if beginning is None:
+                return HistoryView(fallback)
+            progress = _Progress(await beginning_view(beginning, fallback))
         progress.apply(event)
         count += 1
         if count >= MOST_EVENTS:
             break
-    return progress.view if progress else fallback
+    return HistoryView(progress.view, whole=not progress.begun) if progress else HistoryView(fallback)
 
 
 async def start_of(handle: WorkflowHandle[Any, Any], converter: DataConverter) -> StartExecution | None:
     """Return what an execution was started with; None where that is no start of ours."""
     async for event in handle.fetch_history_events(page_size=1):
-        return await _start_in(event, converter)
+        beginning = await _readable_beginning(event, converter)
+        return beginning.start if beginning is not None else None
     return None
+
+
+async def beginning_view(beginning: RunBeginning, fallback: ExecutionView) -> ExecutionView:
+    """Return the view of a run at its beginning.
+
+    Args:
+        beginning: what it began with.
+        fallback: its status and detail are kept, and all that passes.
+    """
+    if beginning.state is None:
+        return initial_view(beginning.start, fallback)
+    view = view_of(await compiled_start(beginning.start), beginning.state)
+    return view.model_copy(update={name: getattr(fallback, name) for name in _PASSING})
 
 
 def initial_view(start: StartExecution, fallback: ExecutionView) -> ExecutionView:
@@ -78,17 +110,12 @@ def _pending(step: dict[str, Any]) -> StepView:
     )
 
 
-async def _start_in(event: HistoryEvent, converter: DataConverter) -> StartExecution | None:
-    payloads = event.workflow_execution_started_event_attributes.input.payloads
-    if not payloads:
-        return None
+async def _readable_beginning(event: HistoryEvent, converter: DataConverter) -> RunBeginning | None:
     try:
-        decoded = await converter.decode(payloads[:1], [StartExecution])
+        return await beginning_in(event, converter)
     except Exception:
         # Whatever cannot be read as a start of ours is shown by its search attributes alone.
         return None
-    found = decoded[0]
-    return found if isinstance(found, StartExecution) else None
 
 
 @dataclass
@@ -98,12 +125,15 @@ class _Progress:
     view: ExecutionView
 
     def __post_init__(self) -> None:
+        self.begun = False
         self._rows = {step.path: step for step in self.view.steps}
         self._scheduled: dict[int, StepView] = {}
 
     def apply(self, event: HistoryEvent) -> None:
         kind = event.event_type
-        if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+        if kind == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            self.begun = True
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             row = self._rows.get(root_step(event.activity_task_scheduled_event_attributes.activity_id))
             if row is not None:
                 self._scheduled[event.event_id] = row

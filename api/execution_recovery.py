@@ -11,10 +11,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Services
 from api.execution_control import wrong_state
+from api.executions import Handle
 from api.schemas.executions import CLOSED, ExecutionDocument, RerunRequest
 from api.starts import AlreadyThere, Launch, check_input, launch
 from orchestrator.client import new_execution_id
-from orchestrator.execution.errors import NoWorker
+from orchestrator.execution.errors import NoWorker, TemporalUnavailable
 from orchestrator.execution.messages import PositionPart
 from orchestrator.execution.recovery import rerun
 from orchestrator.next_attempts import (
@@ -98,33 +99,47 @@ class ExecutionRecovery:
         return document, await self._services.executions.describe(execution_id)
 
     async def _position(self, document: ExecutionDocument) -> EndedPosition:
-        found = await ended_position(lambda number: self._part(document, number))
-        if found is None:
-            message = f"execution '{document.execution_id}' ended before anything was known of it"
-            raise wrong_state(document, message, "start it again")
-        return found
-
-    async def _part(self, document: ExecutionDocument, number: int) -> PositionPart:
-        """Return a part of the position.
+        """Return where the execution ended.
 
         Raises:
+            WrongState: nothing is known of it.
             NoWorker: nobody answered, or nobody can replay the execution.
         """
         handle = self._services.executions.handle(document.execution_id, document.run_id)
-        timeout = timedelta(seconds=POSITION_SECONDS)
         try:
-            async with self._services.calls.bounded(POSITION_SECONDS + 0.5, patience_seconds=0):
-                await self._services.calls.reach()
-                with claim_errors():
-                    part: PositionPart = await handle.query(
-                        "position", number, result_type=PositionPart, rpc_timeout=timeout
-                    )
+            found = await ended_position(
+                lambda number: self._part(document, handle, number), lambda: self._services.executions.unbegun(handle)
+            )
         except (WorkflowQueryFailedError, ValidationError) as error:
             raise _untold(document) from error
         except RPCError as error:
             if error.status not in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.INVALID_ARGUMENT):
                 raise
             raise _untold(document) from error
+        if found is None:
+            message = f"execution '{document.execution_id}' ended before anything was known of it"
+            raise wrong_state(document, message, "start it again")
+        return found
+
+    async def _part(self, document: ExecutionDocument, handle: Handle, number: int) -> PositionPart:
+        part = await self._services.executions.promptly(self._ask(handle, number))
+        if part is None:
+            raise _untold(document)
+        return part
+
+    async def _ask(self, handle: Handle, number: int) -> PositionPart | None:
+        """Return a part; None where a worker took too long."""
+        timeout = timedelta(seconds=POSITION_SECONDS)
+        await self._services.calls.reach()
+        try:
+            async with self._services.calls.bounded(POSITION_SECONDS + 0.5, patience_seconds=0):
+                with claim_errors():
+                    part: PositionPart = await handle.query(
+                        "position", number, result_type=PositionPart, rpc_timeout=timeout
+                    )
+        except TemporalUnavailable:
+            await self._services.calls.reach()
+            return None
         return part
 
 

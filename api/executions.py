@@ -21,7 +21,7 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.execution_history import start_of, view_from_history
+from api.execution_history import HistoryView, start_of, view_from_history
 from api.execution_links import links_of
 from api.pending_activities import merge_pending
 from api.schemas.executions import ExecutionDocument, ExecutionStatus, StepRow
@@ -37,6 +37,7 @@ from orchestrator.execution.errors import (
 from orchestrator.execution.messages import ENVELOPE_MEMO, WORKFLOW_TYPE, ErrorInfo, ExecutionView
 from orchestrator.execution.messages_ledger import LedgerView
 from orchestrator.execution.messages_steps import StepsAnswer, StepsAsked
+from orchestrator.run_beginnings import RunBeginning, unbegun
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_errors, fetch_envelope
 from orchestrator.stores.leases import WorkerLeases
@@ -155,11 +156,11 @@ class ExecutionReader:
 
     async def query(self, handle: Handle) -> ExecutionView | None:
         """Return the answer of the query `state`, or None where no worker gives one."""
-        return await self._promptly(self._ask(handle, "state", [], ExecutionView))
+        return await self.promptly(self._ask(handle, "state", [], ExecutionView))
 
     async def query_steps(self, handle: Handle, asked: StepsAsked) -> StepsAnswer | None:
         """Return the answer of the query `steps`, or None where no worker gives one."""
-        return await self._promptly(self._ask(handle, "steps", [asked], StepsAnswer))
+        return await self.promptly(self._ask(handle, "steps", [asked], StepsAnswer))
 
     async def definition(self, execution_id: str) -> dict[str, Any] | None:
         """Return the definition that the start pinned; None where a worker pins it.
@@ -171,7 +172,19 @@ class ExecutionReader:
             start = await start_of(self.handle(execution_id), self._client.data_converter)
         return start.definition if start is not None else None
 
-    async def _promptly(self, question: Coroutine[Any, Any, Answer | None]) -> Answer | None:
+    async def unbegun(self, handle: Handle) -> RunBeginning | None:
+        """Return what a closed run would have begun with; None where its workflow did begin.
+
+        Raises:
+            TemporalUnavailable: no answer.
+            Unavailable: the start is large, and the claim store does not answer.
+        """
+        async with self._calls.bounded():
+            with claim_errors():
+                return await unbegun(handle, self._client.data_converter)
+
+    async def promptly(self, question: Coroutine[Any, Any, Answer | None]) -> Answer | None:
+        """Return a worker's answer; None, soon, where no worker lives."""
         asking = asyncio.create_task(question)
         try:
             answered, _ = await asyncio.wait({asking}, timeout=PROMPT_SECONDS)
@@ -223,7 +236,7 @@ class ExecutionReader:
     ) -> tuple[ExecutionDocument, ExecutionView]:
         stale = view is None
         if view is None:
-            view = await self._view_without_worker(description, handle)
+            view = (await self._view_without_worker(description, handle)).view
         document = self._document(description, view, stale=stale)
         if document.status not in _OPEN_STATUS:
             document.status = "running"
@@ -242,11 +255,13 @@ class ExecutionReader:
         view, stale = outcome.view, False
         if view is not None and view.detail and view.input is None:
             # A failure's details leave a large input out; the start still has it.
-            view.input = (await self._view_without_worker(description, handle)).input
+            view.input = (await self._view_without_worker(description, handle)).view.input
         if view is None:
             view = await self._kept_envelope(description) or await self.query(handle)
         if view is None:
-            view, stale = await self._view_without_worker(description, handle), True
+            found = await self._view_without_worker(description, handle)
+            # A closed run that never began is known without a worker.
+            view, stale = found.view, not found.whole
         document = self._document(description, view, stale=stale)
         document.status = _closed_status(description, view.error)
         document.detail = None
@@ -278,7 +293,7 @@ class ExecutionReader:
         # A run that was continued, and another attempt, have the id too.
         return list(dict.fromkeys(found))
 
-    async def _view_without_worker(self, description: WorkflowExecutionDescription, handle: Handle) -> ExecutionView:
+    async def _view_without_worker(self, description: WorkflowExecutionDescription, handle: Handle) -> HistoryView:
         attributes = description.typed_search_attributes
         fallback = ExecutionView(
             workflow_id=attributes.get(DEFINITION_ID) or "",
@@ -290,7 +305,7 @@ class ExecutionReader:
             async with self._calls.bounded():
                 return await view_from_history(handle, self._client.data_converter, fallback)
         except (TemporalUnavailable, RPCError):
-            return fallback
+            return HistoryView(fallback)
 
     def _document(
         self, description: WorkflowExecutionDescription, view: ExecutionView, *, stale: bool

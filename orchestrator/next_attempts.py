@@ -1,4 +1,4 @@
-"""Next attempts of executions that ended: asks a worker for the position, and says what goes on from it."""
+"""Next attempts of executions that ended: finds out where they ended, and says what goes on from it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from temporalio.client import WorkflowExecutionDescription
+from temporalio.service import RPCError, RPCStatusCode
 
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.execution.messages import PositionPart, StartExecution
 from orchestrator.execution.recovery import retried
 from orchestrator.execution.state import ExecutionState
+from orchestrator.run_beginnings import RunBeginning
 from orchestrator.workflows.carrying import load
 from orchestrator.workflows.definition_cache import compiled
 from orchestrator.workflows.search_attributes import TAGS
@@ -29,12 +31,30 @@ class EndedPosition:
     state: ExecutionState | None
 
 
-async def ended_position(ask: Callable[[int], Awaitable[PositionPart]]) -> EndedPosition | None:
-    """Return what the query `position` tells, part by part; None where nothing is known of the execution.
+async def ended_position(
+    ask: Callable[[int], Awaitable[PositionPart]], look: Callable[[], Awaitable[RunBeginning | None]]
+) -> EndedPosition | None:
+    """Return where a closed run ended; None where nothing is known of it.
 
     Args:
-        ask: asks for one part.
+        ask: asks a worker for a part of what the query `position` tells.
+        look: looks in the history for what the run would have begun with, as `unbegun` does.
+
+    Raises:
+        temporalio.service.RPCError: Temporal refused the question, and the run did begin.
     """
+    try:
+        return await _told_position(ask)
+    except RPCError as error:
+        if error.status != RPCStatusCode.FAILED_PRECONDITION:
+            raise
+        beginning = await look()
+        if beginning is None:
+            raise
+    return EndedPosition(beginning.start, beginning.state)
+
+
+async def _told_position(ask: Callable[[int], Awaitable[PositionPart]]) -> EndedPosition | None:
     first = await ask(0)
     if first.start is None:
         return None

@@ -17,11 +17,10 @@ from orchestrator.execution.messages_bulk import BulkProgress, BulkRetryStart, F
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
-from orchestrator.worker import build_worker
 from orchestrator.workflows.bulk_retry import BulkRetry
 from tests.integration.test_api_executions import document, started, until_status
 from tests.integration.test_api_recovery import CHAIN, FAILURE, step, stored
-from tests.support.api_server import problem_in, running_api
+from tests.support.api_server import leased_worker, problem_in, running_api
 from tests.support.polling import eventually
 from tests.support.stubs import Stubs
 
@@ -44,7 +43,7 @@ async def retrying(settings: Settings, scripts: dict[str, Any] | None = None) ->
     quick = settings.model_copy(update={"worker_graceful_shutdown_seconds": 0.5})
     async with bulk_activities(settings) as bulk:
         activities = [*ControlActivities(client).all(), *bulk.all(), *stubs.all()]
-        async with build_worker(client, quick, activities):
+        async with leased_worker(client, quick, activities):
             yield stubs
     await disconnect(client)
 
@@ -191,6 +190,19 @@ async def test_a_retry_that_was_started_and_not_counted_is_found_when_the_activi
         await until_status(api, execution_id, "completed")
     assert [found.outcome for found in (first, second, other)] == ["retried", "retried", "skipped"]
     assert stubs.calls == {"a": 1, "b": 2, "c": 1}
+
+
+async def test_what_ended_before_a_worker_took_it_is_retried_too(
+    api: httpx2.AsyncClient, isolated_settings: Settings
+) -> None:
+    workflow_id = await stored(api, isolated_settings, step("a"))
+    execution_id = await started(api, workflow_id)
+    ended = (await api.post(f"/executions/{execution_id}/terminate")).json()
+    run = FoundRun(execution_id=execution_id, run_id=ended["run_id"])
+    async with bulk_activities(isolated_settings) as activities, retrying(isolated_settings) as stubs:
+        retried = await activities.retry_closed(RetryClosed(job_id="bulk-retry-a", run=run))
+        found = await until_status(api, execution_id, "completed")
+    assert (retried.outcome, found["lineage"]["attempt"], stubs.calls) == ("retried", 2, {"a": 1})
 
 
 async def test_a_long_job_goes_on_in_new_runs_and_keeps_its_counts(

@@ -20,8 +20,8 @@ from orchestrator.client import connect, disconnect
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
-from orchestrator.worker import build_worker, published_events
-from tests.support.api_server import problem_in, running_api
+from orchestrator.worker import published_events
+from tests.support.api_server import leased_worker, problem_in, running_api
 from tests.support.polling import eventually
 from tests.support.stubs import Stubs
 
@@ -55,7 +55,7 @@ async def working(settings: Settings, scripts: Scripts | None = None) -> AsyncIt
     definitions = [*DefinitionActivities(DefinitionStore(redis, settings.redis_key_prefix)).all()]
     real = [item for item in definitions if "validate_json" not in item.__name__]
     activities = [*ControlActivities(client).all(), *real, *stubs.all()]
-    async with published_events(settings) as events, build_worker(client, quick, activities, [events]):
+    async with published_events(settings) as events, leased_worker(client, quick, activities, [events]):
         yield stubs
     await redis.aclose()
     await disconnect(client)

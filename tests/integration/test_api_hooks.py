@@ -17,8 +17,7 @@ import pytest
 from activities.control import ControlActivities
 from orchestrator.client import connect, disconnect
 from orchestrator.settings import Settings
-from orchestrator.worker import build_worker
-from tests.support.api_server import problem_in, running_api
+from tests.support.api_server import leased_worker, problem_in, running_api
 from tests.support.polling import eventually
 
 KEY = b"a key of twenty-four byte"
@@ -61,7 +60,7 @@ async def test_a_signed_message_starts_one_execution_however_often_it_comes(
     other = await api.post(f"/hooks/{workflow_id}", content=body, headers=signed(body, "msg_2"))
     assert other.json()["execution_id"] != execution_id
     client = await connect(isolated_settings)
-    async with build_worker(client, isolated_settings, ControlActivities(client).all()):
+    async with leased_worker(client, isolated_settings, ControlActivities(client).all()):
         found: dict[str, Any] = {}
 
         async def closed() -> bool:

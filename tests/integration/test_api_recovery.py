@@ -189,9 +189,57 @@ async def test_a_rerun_is_a_new_execution_linked_both_ways(
 
 async def test_without_a_worker_nobody_tells_the_position(api: httpx2.AsyncClient, isolated_settings: Settings) -> None:
     workflow_id = await stored(api, isolated_settings, *CHAIN)
-    execution_id = await started(api, workflow_id)
-    await accepted(api, execution_id, "terminate")
-    problem_in(await api.post(f"/executions/{execution_id}/retry"), 503, "no-worker")
+    async with working(isolated_settings, {"b": [FAILURE]}):
+        execution_id = await started(api, workflow_id)
+        await ended(api, execution_id)
+    for action, body in (("retry", {}), ("rerun", {"from_step": "a"})):
+        problem_in(await api.post(f"/executions/{execution_id}/{action}", json=body), 503, "no-worker")
+
+
+async def test_what_ended_before_a_worker_took_it_is_retried_from_where_it_began(
+    api: httpx2.AsyncClient, isolated_settings: Settings
+) -> None:
+    """Temporal answers no query about a run that closed before its first workflow task completed."""
+    workflow_id = await stored(api, isolated_settings, *CHAIN)
+    execution_id = await started(api, workflow_id, input_data={"x": 1}, tags={"team": "sales"})
+    terminated = await accepted(api, execution_id, "terminate")
+    assert (terminated["stale"], terminated["input"], set(states(terminated).values())) == (
+        False,
+        {"x": 1},
+        {"cancelled"},
+    )
+    refused = await api.post(f"/executions/{execution_id}/rerun", json={"from_step": "a"})
+    problem = problem_in(refused, 409, "wrong-state")
+    assert problem["hint"] == "retry it"
+    retried = await accepted(api, execution_id, "retry")
+    assert (retried["lineage"]["attempt"], retried["lineage"]["retry_of"]) == (2, terminated["run_id"])
+    async with working(isolated_settings) as stubs:
+        found = await ended(api, execution_id)
+    assert (found["status"], found["input"], found["lineage"]["attempt"]) == ("completed", {"x": 1}, 2)
+    assert stubs.calls == {"a": 1, "b": 1, "c": 1}
+
+
+async def test_a_retry_that_ended_before_a_worker_took_it_keeps_what_had_completed(
+    api: httpx2.AsyncClient, isolated_settings: Settings
+) -> None:
+    workflow_id = await stored(api, isolated_settings, *CHAIN)
+    nobodys = isolated_settings.model_copy(update={"temporal_task_queue": f"{workflow_id}-nobody"})
+    async with (
+        running_api(nobodys) as without_worker,
+        working(isolated_settings, {"b": [FAILURE, {"result": 2}]}) as stubs,
+    ):
+        execution_id = await started(api, workflow_id, input_data={"x": 1})
+        await ended(api, execution_id)
+        await accepted(without_worker, execution_id, "retry")
+        waiting = await document(without_worker, execution_id)
+        assert (waiting["status"], waiting["stale"], waiting["input"]) == ("running", True, {"x": 1})
+        assert states(waiting) == {"a": "completed", "b": "pending", "c": "pending"}
+        terminated = await accepted(without_worker, execution_id, "terminate")
+        assert (terminated["stale"], states(terminated)["a"]) == (False, "completed")
+        await accepted(api, execution_id, "retry")
+        found = await ended(api, execution_id)
+    assert (found["status"], found["lineage"]["attempt"]) == ("completed", 3)
+    assert stubs.calls == {"a": 1, "b": 2, "c": 1}
 
 
 async def test_equal_starts_at_once_are_one_execution(api: httpx2.AsyncClient, isolated_settings: Settings) -> None:

@@ -18,8 +18,7 @@ from orchestrator.sdk import OrchestratorClient
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
-from orchestrator.worker import build_worker
-from tests.support.api_server import problem_in, running_api
+from tests.support.api_server import leased_worker, problem_in, running_api
 from tests.support.polling import eventually
 
 ECHO: dict[str, Any] = {
@@ -47,7 +46,7 @@ async def api(isolated_settings: Settings, name: str) -> AsyncIterator[httpx2.As
 async def worker(isolated_settings: Settings) -> AsyncIterator[None]:
     client, redis = await connect(isolated_settings), connect_redis(isolated_settings)
     store = DefinitionStore(redis, isolated_settings.redis_key_prefix)
-    async with build_worker(client, isolated_settings, DefinitionActivities(store, client).all()):
+    async with leased_worker(client, isolated_settings, DefinitionActivities(store, client).all()):
         yield
     await redis.aclose()
     await disconnect(client)

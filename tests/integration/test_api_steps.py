@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.settings import Settings
 from tests.integration.test_api_executions import TWO_STEPS, started, until_status, working
-from tests.support.api_server import held_lease, problem_in, running_api
+from tests.support.api_server import problem_in, running_api
 from tests.support.polling import eventually
 
 NESTED: dict[str, Any] = {
@@ -46,7 +46,7 @@ async def api(isolated_settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 async def test_steps_of_all_scopes_are_paged_in_the_order_of_their_paths(
     api: httpx2.AsyncClient, isolated_settings: Settings
 ) -> None:
-    async with held_lease(isolated_settings), working(isolated_settings):
+    async with working(isolated_settings):
         execution_id = await started(api, "nested")
         await until_status(api, execution_id, "completed")
         paths: list[str] = []
@@ -66,7 +66,7 @@ async def test_steps_of_all_scopes_are_paged_in_the_order_of_their_paths(
 async def test_one_inner_step_is_read_with_its_output_and_an_unknown_one_is_404(
     api: httpx2.AsyncClient, isolated_settings: Settings
 ) -> None:
-    async with held_lease(isolated_settings), working(isolated_settings, {"each[3].call": [{"result": {"size": 7}}]}):
+    async with working(isolated_settings, {"each[3].call": [{"result": {"size": 7}}]}):
         execution_id = await started(api, "nested")
         await until_status(api, execution_id, "completed")
         found = (await api.get(f"/executions/{execution_id}/steps/each%5B3%5D.call")).json()
@@ -79,10 +79,7 @@ async def test_one_inner_step_is_read_with_its_output_and_an_unknown_one_is_404(
 async def test_the_graph_shows_live_states_as_json_and_as_mermaid(
     api: httpx2.AsyncClient, isolated_settings: Settings
 ) -> None:
-    async with (
-        held_lease(isolated_settings),
-        working(isolated_settings, {f"each[{index}].call": [{"hang": True}] for index in range(12)}),
-    ):
+    async with working(isolated_settings, {f"each[{index}].call": [{"hang": True}] for index in range(12)}):
         execution_id = await started(api, "nested")
 
         async def running() -> bool:
@@ -123,7 +120,7 @@ async def test_without_a_worker_steps_and_graph_are_stale(api: httpx2.AsyncClien
 async def test_lists_filter_by_tag_error_and_time(api: httpx2.AsyncClient, isolated_settings: Settings) -> None:
     team = isolated_settings.redis_key_prefix
     scripts = {"first": [{"error": {"type": "boom", "retryable": False}}]}
-    async with held_lease(isolated_settings), working(isolated_settings, scripts):
+    async with working(isolated_settings, scripts):
         execution_id = await started(api, tags={"team": team})
         found = await until_status(api, execution_id, "failed")
         tagged = {"tag": f"team={team}"}

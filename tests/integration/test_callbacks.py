@@ -20,8 +20,7 @@ from orchestrator.client import connect, disconnect
 from orchestrator.guarded_http import GuardedHttp
 from orchestrator.secrets import EnvironmentSecrets, Secrets
 from orchestrator.settings import Settings
-from orchestrator.worker import build_worker
-from tests.support.api_server import problem_in, running_api
+from tests.support.api_server import leased_worker, problem_in, running_api
 from tests.support.executions import worker_with
 from tests.support.polling import eventually
 from tests.support.stubs import Stubs
@@ -59,7 +58,7 @@ async def working(settings: Settings, script: dict[str, Any]) -> AsyncIterator[C
     secrets = Secrets([("the test", EnvironmentSecrets({"SECRETS__OTHER": "plain text"}))])
     callbacks = CallbackActivities(client, http, secrets, settings).all()
     stubs = Stubs({"call": [script]}).all()
-    async with build_worker(client, settings, [*ControlActivities(client).all(), *callbacks, *stubs]):
+    async with leased_worker(client, settings, [*ControlActivities(client).all(), *callbacks, *stubs]):
         yield client
     await http.aclose()
     await disconnect(client)

@@ -16,9 +16,8 @@ from activities.control import ControlActivities
 from orchestrator.client import connect, disconnect
 from orchestrator.execution.concurrency import GateStart, gate_id
 from orchestrator.settings import Settings
-from orchestrator.worker import build_worker
 from tests.integration.test_api_executions import document, started, until_status
-from tests.support.api_server import problem_in, running_api
+from tests.support.api_server import leased_worker, problem_in, running_api
 from tests.support.polling import eventually
 from tests.support.stubs import Stubs
 
@@ -46,7 +45,7 @@ async def stubs(quick: Settings) -> AsyncIterator[Stubs]:
     client = await connect(quick)
     found = Stubs({"call": [{"hang": True}]})
     activities = [*ControlActivities(client).all(), *ConcurrencyActivities(client, 0.5).all(), *found.all()]
-    async with build_worker(client, quick, activities):
+    async with leased_worker(client, quick, activities):
         yield found
     await disconnect(client)
 

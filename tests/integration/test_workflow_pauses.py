@@ -21,8 +21,7 @@ from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.pauses import PauseTurn
 from orchestrator.stores.redis import connect_redis
-from orchestrator.worker import build_worker
-from tests.support.api_server import problem_in, running_api
+from tests.support.api_server import leased_worker, problem_in, running_api
 from tests.support.polling import eventually
 
 GATED: dict[str, Any] = {
@@ -64,7 +63,7 @@ async def store(isolated_settings: Settings, redis: Redis) -> DefinitionStore:
 async def temporal(isolated_settings: Settings, store: DefinitionStore) -> AsyncIterator[Client]:
     """A client, with a worker that runs."""
     client = await connect(isolated_settings)
-    async with build_worker(client, isolated_settings, DefinitionActivities(store, client).all()):
+    async with leased_worker(client, isolated_settings, DefinitionActivities(store, client).all()):
         yield client
     await disconnect(client)
 

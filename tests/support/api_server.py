@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import uvicorn
+from temporalio.client import Client
+from temporalio.worker import Interceptor
 
 from api.app import create_app
 from orchestrator.embedded.ports import LOOPBACK, free_port
 from orchestrator.settings import Settings
 from orchestrator.stores.leases import WorkerLease, WorkerLeases
 from orchestrator.stores.redis import connect_redis
+from orchestrator.worker import build_worker
 
 PROBLEM = "application/problem+json"
 
@@ -59,11 +62,21 @@ async def held_lease(settings: Settings) -> AsyncIterator[None]:
     )
     leases = WorkerLeases(redis, settings.redis_key_prefix)
     await leases.refresh(lease)
-    try:
+    async with leases.held(lambda: lease):
         yield
-    finally:
-        await leases.release(lease.worker_id)
-        await redis.aclose()
+    await redis.aclose()
+
+
+@asynccontextmanager
+async def leased_worker(
+    client: Client,
+    settings: Settings,
+    activities: Sequence[Callable[..., Any]],
+    interceptors: Sequence[Interceptor] = (),
+) -> AsyncIterator[None]:
+    """Run a worker that the API knows of: it waits for this one's answers also when the machine is slow."""
+    async with build_worker(client, settings, activities, interceptors), held_lease(settings):
+        yield
 
 
 def problem_in(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from orchestrator.agents.tools.opening import load_tools
 from orchestrator.client import connect, disconnect
 from orchestrator.settings import Settings
 from orchestrator.stores.vectors import open_vectors
-from orchestrator.worker import build_worker, step_activities
+from orchestrator.worker import step_activities
+from tests.support.api_server import leased_worker
 from tests.support.executions import Runner
 
 
@@ -37,7 +38,7 @@ async def whole_worker(
     await load_tools(settings)
     async with (
         step_activities(client, settings, factory, vectors) as activities,
-        build_worker(client, settings, activities),
+        leased_worker(client, settings, activities),
     ):
         yield WholeWorker(client, settings, factory)
     await vectors.aclose()
