@@ -75,14 +75,14 @@ class ModelActivities:
     async def _turn(self, pinned: PinnedRecord, request: InvokeModelInput, seconds: float) -> InvokeModelResult:
         rule = None if request.own_retry else retry_rule(pinned.record)
         if rule is not None:
-            request.call.max_attempts = rule.max_attempts
+            request.call.max_attempts = max(rule.max_attempts - request.tried, 1) if rule.max_attempts else 0
             request.call.non_retryable_errors = list(rule.non_retryable)
         try:
             async with self._shown(request) as ask:
                 return await self._turns.run(pinned, request, ask, current_notes(), seconds)
         except OrchestratorError as error:
             if rule is not None and error.retryable and error.retry_after_seconds is None and not error.parks:
-                error.retry_after_seconds = backoff_seconds(rule, activity.info().attempt)
+                error.retry_after_seconds = backoff_seconds(rule, request.tried + activity.info().attempt)
             raise
 
     @asynccontextmanager

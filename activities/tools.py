@@ -16,6 +16,7 @@ from orchestrator.agents.tools.mcp_tools import McpServerReport
 from orchestrator.agents.tools.opening import OpenTools
 from orchestrator.execution.messages_agents import CallToolInput, CallToolResult
 from orchestrator.execution.messages_tools import DescribeToolsResult, McpServerView, ToolView
+from orchestrator.execution.tool_outcomes import shortened
 
 PATIENCE_SECONDS = 4.0
 """How long MCP servers may take to list their tools for the API."""
@@ -74,7 +75,8 @@ class ToolActivities:
             mcp_server=request.mcp_server,
             offered_sha256=request.tools_sha256,
         )
-        return CallToolResult(output=output)
+        # What no model will see need not be kept in the history, nor in the execution's memory.
+        return CallToolResult(output=output if request.agent_type is None else shortened(output))
 
     @activity.defn(name="describe_tools")
     async def describe_tools(self) -> DescribeToolsResult:

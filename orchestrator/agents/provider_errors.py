@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,6 +24,7 @@ from orchestrator.execution.errors import (
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 LONGEST_CAUSE = 300
+_REFUSED = re.compile(r"^(4(?!08|09)\d\d|context_length_exceeded|exceed_context_size_error|invalid_request_error)$")
 
 
 class ResponseTooLarge(Exception):
@@ -86,6 +88,7 @@ def raise_declared(document: Any, *, label: str, secret: str | None = None) -> N
 
     Raises:
         ModelRateLimited: its code is 429 or speaks of a rate limit.
+        ModelRejected: its code is another 4xx: the same request would be refused again.
         ModelUnavailable: any other error: the provider began and could not go on.
     """
     error = document.get("error") if isinstance(document, dict) else None
@@ -95,6 +98,8 @@ def raise_declared(document: Any, *, label: str, secret: str | None = None) -> N
     message = f"{label} answered with an error: {_server_words(document, secret)}"
     if any(name == "429" or "rate_limit" in name for name in named):
         raise ModelRateLimited(message)
+    if any(_REFUSED.match(name) for name in named):
+        raise ModelRejected(message)
     raise ModelUnavailable(message)
 
 

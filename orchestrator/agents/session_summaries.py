@@ -78,7 +78,10 @@ class SessionSummaries:
 
         with notes.calling(entry(TokenUsage(input_tokens=bound.tokens), "ok")):
             completion = await noted(ask, call, entry, notes)
-        notes.add(entry(completion.usage, "ok"))
+            if completion.usage_reported:
+                notes.add(entry(completion.usage, "ok"))
+            else:
+                notes.add_presumed()
         summary = completion.text.strip()
         done = bool(summary) and await self._sessions.replace_head_with_summary(head, summary, memory)
         return SummariseSessionResult(summarised=done, spent=notes.spent)

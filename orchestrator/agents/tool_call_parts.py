@@ -31,6 +31,13 @@ class _Pieces:
     name: str = ""
     arguments: list[str] = field(default_factory=list)
 
+    def goes_on(self, call_id: str, name: str, arguments: str) -> bool:
+        """Say whether a piece under the call's index or id belongs to it: a whole call is not gone on with."""
+        if call_id and self.call_id and call_id != self.call_id:
+            return False
+        begins_another = self.name and name and arguments.strip()
+        return not (begins_another and self.arguments[-1].rstrip().endswith("}") and _is_object(self.arguments))
+
 
 class ToolCallParts:
     """Puts tool calls together; a whole answer is the case of one piece per call."""
@@ -53,10 +60,11 @@ class ToolCallParts:
             function = item.get("function") if isinstance(item, dict) else None
             if not isinstance(function, dict):
                 raise MalformedToolCalls("a tool call has no function")
-            pieces = self._pieces(item)
-            if not pieces.name and isinstance(function.get("name"), str):
-                pieces.name = function["name"]
-            pieces.arguments.append(_text(function.get("arguments")))
+            name = function["name"] if isinstance(function.get("name"), str) else ""
+            arguments = _text(function.get("arguments"))
+            pieces = self._pieces(item, name, arguments)
+            pieces.name = pieces.name or name
+            pieces.arguments.append(arguments)
 
     def calls(self) -> tuple[ModelToolCall, ...]:
         """Return the calls, each with an id of its own.
@@ -75,12 +83,12 @@ class ToolCallParts:
             found[call_id] = ModelToolCall(call_id, sane(pieces.name), text or "{}")
         return tuple(found.values())
 
-    def _pieces(self, item: dict[str, Any]) -> _Pieces:
+    def _pieces(self, item: dict[str, Any], name: str, arguments: str) -> _Pieces:
         """Return the call that a piece belongs to: by index, though some servers leave it out or always send 0."""
         call_id = sane(item["id"]) if isinstance(item.get("id"), str) else ""
         index = item.get("index")
-        known = self._by_index.get(index) if isinstance(index, int) else self._last_of(call_id)
-        if known is not None and (not call_id or not known.call_id or known.call_id == call_id):
+        known = self._by_index.get(index) if isinstance(index, int) else self._unnumbered(call_id, name)
+        if known is not None and known.goes_on(call_id, name, arguments):
             known.call_id = known.call_id or call_id
             return known
         if len(self._calls) >= MOST_TOOL_CALLS:
@@ -91,13 +99,23 @@ class ToolCallParts:
             self._by_index[index] = pieces
         return pieces
 
-    def _last_of(self, call_id: str) -> _Pieces | None:
-        return None if not self._calls or self._calls[-1].call_id != call_id or not call_id else self._calls[-1]
+    def _unnumbered(self, call_id: str, name: str) -> _Pieces | None:
+        """Return the call that a piece without an index goes on with; one with neither id nor name: the last."""
+        if call_id:
+            return next((pieces for pieces in self._calls if pieces.call_id == call_id), None)
+        return self._calls[-1] if self._calls and not name else None
 
 
 def joined(pieces: list[str]) -> str:
     """Return the pieces as one text; a surrogate pair that was cut apart becomes one character again."""
     return "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+def _is_object(pieces: list[str]) -> bool:
+    try:
+        return isinstance(json.loads("".join(pieces)), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _text(arguments: Any) -> str:

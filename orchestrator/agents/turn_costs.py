@@ -70,8 +70,9 @@ class TurnCosts:
                 hint="add it to MODEL_PRICES, or bound tokens instead",
             )
         short = reserved.tokens and bound.tokens + used > reserved.tokens
+        many = reserved.model_calls and len(spent) >= reserved.model_calls
         dear = reserved.cost_usd and bound.cost_usd + sum(entry.cost_usd or 0 for entry in spent) > reserved.cost_usd
-        return bound if short or dear else None
+        return bound if short or dear or many else None
 
 
 def _prompt_tokens(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> int:

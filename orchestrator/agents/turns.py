@@ -21,12 +21,11 @@ from orchestrator.execution.errors import AttemptTimeout, InvalidOutput, Orchest
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult, ToolCallRequest, ToolOutcome
 from orchestrator.execution.messages_ledger import LedgerCall
+from orchestrator.execution.tool_outcomes import shortened
 from orchestrator.stores.sessions import SessionStore, check_session_id
 from orchestrator.stores.transcripts import Transcripts
 
 Message = dict[str, Any]
-OUTCOME_CHARACTERS = 200_000
-"""Of one tool's result; a model is told that the rest is cut."""
 
 
 class ModelCaller(Protocol):
@@ -64,6 +63,8 @@ class _Turn:
     offer: ToolOffer
     history: list[Message]
     new: list[Message]
+    prompt: Message
+    """What the task asks, as the model is told."""
     schema: Mapping[str, Any] | None
     known: dict[str, Any] = field(default_factory=dict)
     """Fields of every result of this turn."""
@@ -169,10 +170,11 @@ class AgentTurns:
         task = record.tasks.get(request.task)
         names = request.tools if request.tools is not None or task is None else task.tools
         offer = await self._toolbox.offer(record, names=names)
-        history = await self._transcripts.load(request.transcript)
+        parts = await self._transcripts.load(request.transcript)
+        history = [message for part in parts for message in part]
         new = [_outcome_message(outcome) for outcome in request.outcomes]
         if not history:
-            new = await self._opening(record, request) + new
+            new = await self._opening(record, request)
         if request.repair is not None:
             new.append({"role": "user", "content": _repair_prompt(request.repair)})
         schema = request.output_schema
@@ -187,7 +189,9 @@ class AgentTurns:
             "tools_sha256": offer.sha256 if offer.tools else None,
             "approvers": policy.approvers if policy is not None else None,
         }
-        return _Turn(pinned, request, model, offer, history, new, schema, known)
+        # The first part is what began the conversation and the first answer; the prompt stands before that.
+        prompt = parts[0][-2] if history else new[-1]
+        return _Turn(pinned, request, model, offer, history, new, prompt, schema, known)
 
     async def _opening(self, record: AgentRecord, request: InvokeModelInput) -> list[Message]:
         context = TaskContext(request.task, request.parameters, request.input, request.dependencies)
@@ -269,10 +273,8 @@ class AgentTurns:
         if request.session_id is None or self._sessions is None:
             return False
         memory = turn.pinned.record.memory or MemoryRecord()
-        said = [message for message in [*turn.history, *turn.new] if message.get("role") == "user"]
-        asked = said[-1:] if request.turn == 0 else said[:1]
         session_id = check_session_id(request.session_id)
-        await self._sessions.append(session_id, _session_key(request), [*asked, assistant], memory)
+        await self._sessions.append(session_id, _session_key(request), [turn.prompt, assistant], memory)
         return (await self._sessions.load(session_id, memory)).needs_summary
 
 
@@ -313,9 +315,7 @@ def _outcome_message(outcome: ToolOutcome) -> Message:
     else:
         content = outcome.output
     text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > OUTCOME_CHARACTERS:
-        text = f"{text[:OUTCOME_CHARACTERS]} … [cut: the result has {len(text):,} characters]"
-    return {"role": "tool", "tool_call_id": outcome.call_id, "content": sane(text)}
+    return {"role": "tool", "tool_call_id": outcome.call_id, "content": sane(shortened(text))}
 
 
 def _assistant_message(completion: Completion) -> Message:

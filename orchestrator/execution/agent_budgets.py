@@ -136,6 +136,7 @@ def reserved_for(loop: AgentLoop, budgets: Sequence[Budget | None]) -> Reservati
     return Reservation(
         tokens=min((ask.tokens for ask, budget in pairs if budget.tokens is not None), default=0),
         cost_usd=min((ask.cost_usd for ask, budget in pairs if budget.cost_usd is not None), default=0.0),
+        model_calls=int(any(budget.model_calls is not None for budget in bounded)),
     )
 
 

@@ -27,7 +27,7 @@ from orchestrator.execution.messages_ledger import LedgerCall
 from orchestrator.execution.state import AgentLoop
 from orchestrator.execution.steps import StepEnds
 
-FALLBACK_ERRORS = re.compile(r"^(model-.*|timeout|circuit-open|rate-limited|invalid-output|outcome-unknown)$")
+FALLBACK_ERRORS = re.compile(r"^(model-.*|timeout|circuit-open|rate-limited-locally|invalid-output|outcome-unknown)$")
 """Failures of a model that another model may not have."""
 SESSIONS_SUMMARISED = "sessions-summarised"
 """Before this rule a session that had grown too large was never summarised."""
@@ -160,13 +160,14 @@ class AgentLoops:
         self.affordable()
         if result.needs is not None:
             loop.tried += result.attempts - 1
+            record.attempts = max(record.attempts, 1) + result.attempts - 1
             loop.ask = result.needs
-            self.next_turn(place, loop, same_turn=True)
+            self.next_turn(place, loop)
             return
         record.attempts = max(record.attempts, 1) + result.attempts - 1
         if result.part is not None:
             loop.transcript.append(result.part)
-        loop.outcomes, loop.repair, loop.tried = [], None, 0
+        loop.told, loop.repair, loop.tried = True, None, 0
         if result.invalid is not None:
             self._refused(place, loop, result)
         elif result.tool_calls:
@@ -221,20 +222,20 @@ class AgentLoops:
         if loop.model_index >= loop.fallbacks:
             return False
         loop.model_index += 1
-        loop.repaired, loop.repair = False, None
+        loop.repaired, loop.repair, loop.told = False, None, False
+        # Another model has other prices: what it needs it says itself.
+        loop.ask, loop.tried = None, 0
         del loop.transcript[loop.sound :]
         self.next_turn(place, loop)
         return True
 
-    def next_turn(self, place: Place, loop: AgentLoop, *, same_turn: bool = False) -> None:
+    def next_turn(self, place: Place, loop: AgentLoop) -> None:
         """Let the next model turn begin as soon as pauses, the cap and the budget allow."""
         if place.record.cancelling:
             self.settle_cancelled(place)
             return
         # Ids of activities are never used again, whatever the turn is for.
         loop.turn += 1
-        if not same_turn:
-            loop.ask = loop.ask if loop.repair is not None or loop.outcomes else None
         loop.due = "model"
         self._engine.queue(place.run, place.step.step_id)
 
@@ -297,7 +298,7 @@ class AgentLoops:
 
     def _asked_for_tools(self, place: Place, loop: AgentLoop, result: InvokeModelResult) -> None:
         loop.rounds += 1
-        loop.sound, loop.repaired = len(loop.transcript), False
+        loop.sound, loop.repaired, loop.outcomes = len(loop.transcript), False, []
         if loop.rounds >= loop.max_turns and not place.record.cancelling:
             leaf = MaxTurnsExceeded(
                 f"step '{place.path}': the agent still asks for tools after {loop.max_turns} turns",

@@ -42,8 +42,10 @@ def model_turn(state: ExecutionState, place: Place, loop: AgentLoop, *, own_retr
     suffix = f"/m{loop.turn}" if loop.turn else ""
     call = step_call(state, place, suffix)
     first = not loop.transcript
+    if loop.tried and call.max_attempts:
+        call = call.model_copy(update={"max_attempts": max(call.max_attempts - loop.tried, 1)})
     argument = InvokeModelInput(
-        call=call.model_copy(update={"max_attempts": max(call.max_attempts - loop.tried, 1)}) if loop.tried else call,
+        call=call,
         agent_type=model.agent_type,
         task=model.task,
         parameters=loop.parameters if first else None,
@@ -54,13 +56,14 @@ def model_turn(state: ExecutionState, place: Place, loop: AgentLoop, *, own_retr
         turn=loop.turn,
         agent_version=loop.agent_version,
         transcript=loop.transcript,
-        outcomes=loop.outcomes,
+        outcomes=[] if loop.told else loop.outcomes,
         repair=loop.repair,
         model_index=loop.model_index,
         tools=model.tools,
         tools_sha256=loop.tools_sha256,
         session_id=loop.session_id,
         own_retry=own_retry,
+        tried=loop.tried,
         reserved=reserved_for(loop, (state.budget, loop.budget)),
     )
     return ScheduleActivity(

@@ -19,6 +19,7 @@ from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_agents import ToolCallRequest, ToolOutcome
 from orchestrator.execution.ready_queue import Takes
 from orchestrator.execution.state import AgentLoop, ToolCall
+from orchestrator.execution.tool_outcomes import shortened_round
 
 CLAIMED_BYTES = 128 * 1024
 """What is larger is kept outside the history and counts no more than this."""
@@ -74,8 +75,8 @@ class AgentTools:
                 self._engine.state.unaffordable.remove(key)
                 self._engine.queue(place.run, place.step.step_id)
         elif all(call.state == "done" for call in loop.calls):
-            loop.outcomes = [call.outcome for call in loop.calls if call.outcome is not None]
-            loop.calls = []
+            loop.outcomes = shortened_round([call.outcome for call in loop.calls if call.outcome is not None])
+            loop.calls, loop.told = [], False
             if loop.budget is not None or self._engine.state.budget is not None:
                 loop.ask = with_outcomes(loop.ask, loop.outcomes)
             self._lead.next_turn(place, loop)

@@ -78,6 +78,8 @@ class InvokeModelInput(BaseModel):
     """What the call may spend at most; None: nobody counts."""
     own_retry: bool = True
     """The step or the definition's defaults say how often to try; else the agent's record does."""
+    tried: int = 0
+    """Attempts of this turn that ended before its budget was reserved anew; `max_attempts` leaves them out."""
 
 
 class InvokeModelResult(StepResult):

@@ -27,6 +27,8 @@ class Reservation(BaseModel):
 
     tokens: int = 0
     cost_usd: float = 0.0
+    model_calls: int = 0
+    """0: nobody bounds them."""
 
 
 class SpendTotals(BaseModel):

@@ -53,6 +53,9 @@ class AgentLoop:
     """How many parts of the transcript a fallback model shall see: refused answers are left out."""
     transcript: list[TranscriptPart] = field(default_factory=list)
     outcomes: list[ToolOutcome] = field(default_factory=list)
+    """Results of the last tool calls; kept until the next sound answer, for a fallback model must be told them too."""
+    told: bool = False
+    """Whether the present model was told the outcomes: the transcript has them."""
     repair: list[dict[str, Any]] | None = None
     calls: list[ToolCall] = field(default_factory=list)
     agent_version: int | None = None

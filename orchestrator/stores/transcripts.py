@@ -42,15 +42,14 @@ class Transcripts:
         await self._claims.put(sha256, data)
         return TranscriptPart(claim=sha256)
 
-    async def load(self, parts: Sequence[TranscriptPart]) -> list[Message]:
-        """Return the messages of all parts, in order.
+    async def load(self, parts: Sequence[TranscriptPart]) -> list[list[Message]]:
+        """Return the messages of each part, in order.
 
         Raises:
             ClaimMissing: a part is not in the store.
             ClaimsUnavailable: the store does not answer.
         """
-        found = await asyncio.gather(*(self._load(part) for part in parts))
-        return [message for messages in found for message in messages]
+        return list(await asyncio.gather(*(self._load(part) for part in parts)))
 
     async def _load(self, part: TranscriptPart) -> list[Message]:
         if part.claim is None:

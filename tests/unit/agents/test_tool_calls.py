@@ -9,7 +9,13 @@ import pytest
 
 from orchestrator.agents.answers import read_completion
 from orchestrator.agents.tool_call_parts import MOST_TOOL_CALLS, MalformedToolCalls, ToolCallParts
-from orchestrator.execution.errors import ModelBadResponse, ModelRateLimited, ModelUnavailable, OrchestratorError
+from orchestrator.execution.errors import (
+    ModelBadResponse,
+    ModelRateLimited,
+    ModelRejected,
+    ModelUnavailable,
+    OrchestratorError,
+)
 
 
 def piece(name: str | None = None, arguments: Any = None, **fields: Any) -> dict[str, Any]:
@@ -47,6 +53,29 @@ def test_calls_without_index_and_id_are_whole_ones() -> None:
         ("call_0", "a", '{"n": 1}'),
         ("call_1", "a", '{"n": 2}'),
     ]
+
+
+def test_pieces_without_index_and_id_go_on_with_the_last_call() -> None:
+    found = put_together([piece("a", "", id="x")], [piece(None, '{"n": ')], [piece("", "1}")], [piece("b", "{}")])
+    assert found == [("x", "a", '{"n": 1}'), ("call_1", "b", "{}")]
+
+
+def test_pieces_that_name_their_call_each_time_belong_to_it() -> None:
+    again = [[piece("a", part, index=0, id="x")] for part in ('{"n"', ": 1}", "")]
+    assert put_together(*again) == [("x", "a", '{"n": 1}')]
+    assert put_together(*[[piece("a", part, id="x")] for part in ('{"n"', ": 1}")]) == [("x", "a", '{"n": 1}')]
+
+
+def test_pieces_of_calls_told_apart_by_id_alone_may_be_mixed() -> None:
+    found = put_together([piece("a", '{"n"', id="x"), piece("b", "{", id="y")], [piece(None, ":1}", id="x")])
+    assert found == [("x", "a", '{"n":1}'), ("y", "b", "{")]
+
+
+@pytest.mark.parametrize("fields", [{"index": 0}, {"index": 0, "id": "x"}, {"id": "x"}])
+def test_whole_calls_under_one_index_or_id_stay_calls_of_their_own(fields: dict[str, Any]) -> None:
+    found = put_together([piece("a", '{"n": 1}', **fields), piece("a", '{"n": 2}', **fields)])
+    assert [(name, arguments) for _, name, arguments in found] == [("a", '{"n": 1}'), ("a", '{"n": 2}')]
+    assert len({call_id for call_id, _, _ in found}) == 2
 
 
 def test_an_id_that_comes_twice_stays_one_of_its_own() -> None:
@@ -121,6 +150,10 @@ def test_a_content_in_parts_is_one_text() -> None:
         ({"message": "slow down", "code": 429}, ModelRateLimited),
         ({"message": "slow down", "type": "rate_limit_exceeded"}, ModelRateLimited),
         ({"message": "upstream", "code": 502}, ModelUnavailable),
+        ({"message": "upstream is slow", "code": 408}, ModelUnavailable),
+        ({"message": "too long for upstream", "code": 400}, ModelRejected),
+        ({"message": "broken key", "code": "401"}, ModelRejected),
+        ({"message": "broken prompt", "type": "exceed_context_size_error"}, ModelRejected),
         ("broken", ModelUnavailable),
     ],
 )
