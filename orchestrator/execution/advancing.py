@@ -29,6 +29,7 @@ class Advancing:
         patched: whether this execution follows a rule that came later.
         begin: begins a step.
         go_on: lets an agent take its next turn.
+        left_over: whether events have left something to do that waits for the next activation.
 
     Attributes:
         yielding: the activation's budget is spent; the next timer goes on.
@@ -42,12 +43,14 @@ class Advancing:
         patched: Callable[[str], bool],
         begin: Callable[[Place], None],
         go_on: Callable[[Place], None],
+        left_over: Callable[[], bool],
     ) -> None:
         self._engine = engine
         self._max_parallel = max_parallel
         self._patched = patched
         self._begin = begin
         self._go_on = go_on
+        self._left_over = left_over
         self._overtakes: bool | None = None
         """Whether steps that need no room pass those that do; asked when it first matters."""
         self.yielding = False
@@ -55,11 +58,15 @@ class Advancing:
 
     def advance(self) -> None:
         """Start what is ready, as far as pauses, the cap and the activation's budget allow."""
+        self._begin_ready()
+        if self._left_over() and not self.yielding:
+            self._yield()
+
+    def _begin_ready(self) -> None:
         engine = self._engine
         while engine.ready and self._may_begin():
             if engine.evaluator.exhausted or engine.payload_bytes >= PAYLOAD_BYTES_PER_ACTIVATION:
-                self.yielding = True
-                engine.commands.append(StartTimer(YIELD_TIMER, 0.001, "yield"))
+                self._yield()
                 return
             at_cap = len(engine.in_flight) >= self._max_parallel
             taken = None if at_cap and self._overtakes is False else engine.ready.take(self._takes, self._full())
@@ -77,6 +84,10 @@ class Advancing:
                 self._begin(place)
             elif place.record.agent is not None:
                 self._go_on(place)
+
+    def _yield(self) -> None:
+        self.yielding = True
+        self._engine.commands.append(StartTimer(YIELD_TIMER, 0.001, "yield"))
 
     def _takes(self, entry: tuple[str, str]) -> Takes | None:
         run = self._engine.runs.get(entry[0])

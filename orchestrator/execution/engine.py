@@ -78,7 +78,7 @@ class Engine:
     ) -> None:
         self.definition = definition
         self.state = state
-        self.evaluator = Evaluator(state, uuid)
+        self.evaluator = Evaluator(state, uuid, patched)
         self.now = datetime.min.replace(tzinfo=UTC)
         self.commands: list[Command] = []
         self.payload_bytes = 0

@@ -16,6 +16,8 @@ from orchestrator.expressions import Expression, ExpressionError, Meter, Templat
 
 WORK_PER_ACTIVATION = 1_000_000
 """Work units before the machine yields: Temporal ends a workflow task that computes for 2 s."""
+EVENTS_METERED = "events-metered"
+"""Before this rule all events of an activation were taken at once, whatever their expressions cost."""
 
 
 class Evaluator:
@@ -24,13 +26,15 @@ class Evaluator:
     Args:
         state: the execution.
         uuid: gives a fresh id, the same on every replay.
+        patched: whether this execution follows a rule that came later.
     """
 
-    def __init__(self, state: ExecutionState, uuid: Callable[[], str]) -> None:
+    def __init__(self, state: ExecutionState, uuid: Callable[[], str], patched: Callable[[str], bool]) -> None:
         self._state = state
         self._uuid = uuid
         self._now = ""
         self._meter = Meter()
+        self._patched = patched
         self._contexts: dict[str, dict[str, Any]] = {}
 
     def at(self, now: datetime) -> None:
@@ -50,6 +54,11 @@ class Evaluator:
     def exhausted(self) -> bool:
         """Whether this activation has spent its work units."""
         return self._meter.work >= WORK_PER_ACTIVATION
+
+    @property
+    def spent(self) -> bool:
+        """Whether what an event leaves to do has to wait for the next activation; steps that are ready always do."""
+        return self.exhausted and self._patched(EVENTS_METERED)
 
     def now(self) -> str:
         """Return the time of the present event, ISO 8601 in UTC (the expression host's `now()`)."""

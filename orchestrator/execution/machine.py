@@ -93,7 +93,9 @@ class Machine:
         self._beginnings = Beginnings(
             self._engine, self._ends, self._blocks, self._waits, self._children, self._agents, self._ending
         )
-        self._advancing = Advancing(self._engine, definition.max_parallel, patched, self._begin, self._go_on)
+        self._advancing = Advancing(
+            self._engine, definition.max_parallel, patched, self._begin, self._go_on, self._left_over
+        )
 
     @property
     def draining(self) -> bool:
@@ -124,6 +126,11 @@ class Machine:
         for record in self.state.scopes[ROOT].steps.values():
             record.state = "cancelled"
 
+    @property
+    def spent(self) -> bool:
+        """Whether the events that are there have to wait for the next activation."""
+        return self._engine.evaluator.spent
+
     def new_activation(self) -> None:
         """Start a new budget of expression work; the driver says when (once for each workflow task)."""
         self._engine.evaluator.new_activation()
@@ -144,6 +151,7 @@ class Machine:
         if not self.closed:
             engine.evaluator.at(now)
             self._take(event)
+            self._work_off()
             self._advancing.advance()
         return engine.commands
 
@@ -151,6 +159,7 @@ class Machine:
         """Go on with a carried state: begin what was ready, and what was yielded."""
         self._engine.now, self._engine.commands = now, []
         self._engine.evaluator.at(now)
+        self._work_off()
         self._advancing.advance()
         return self._engine.commands
 
@@ -343,7 +352,7 @@ class Machine:
             self._ending.cleanup_late()
         elif timer_id not in self.state.timers:
             return
-        elif self.state.holds:
+        elif self.state.holds or self.state.fired:
             self.state.fired.append(timer_id)
         else:
             self._judge_timer(timer_id)
@@ -385,11 +394,22 @@ class Machine:
     def _released(self) -> None:
         """Go on after the last hold went: judge what fired meanwhile."""
         self._children.pass_on("resume")
-        fired, self.state.fired = self.state.fired, []
-        for timer_id in fired:
+        self._judge_fired()
+        self._ending.resumed()
+
+    def _judge_fired(self) -> None:
+        while self.state.fired and not self.state.holds and not self._engine.evaluator.spent:
+            timer_id = self.state.fired.pop(0)
             if timer_id in self.state.timers:
                 self._judge_timer(timer_id)
-        self._ending.resumed()
+
+    def _work_off(self) -> None:
+        """Do what earlier events left to do, as far as the activation's budget allows."""
+        self._judge_fired()
+        self._waits.match()
+
+    def _left_over(self) -> bool:
+        return bool(self.state.offers) or (bool(self.state.fired) and not self.state.holds)
 
     def _cancel(self, reason: str) -> None:
         # Cancelling is the later decision, and cleaning up is part of it.

@@ -176,6 +176,21 @@ class Timer:
 
 
 @dataclass(slots=True)
+class Offer:
+    """A search for the wait that takes a message, or for the message that a wait takes; a yield may interrupt it."""
+
+    name: str
+    """The signal's."""
+    wait: tuple[str, str] | None = None
+    """(scope id, step id) of the wait that looks through the kept messages; None: a new message goes round."""
+    payload: Any = None
+    at: int = 0
+    """Number of the kept message that is next."""
+    refused: str | None = None
+    """Path of the last wait that would not have the new message."""
+
+
+@dataclass(slots=True)
 class Compensation:
     """A step that completed and can be undone, with what it saw."""
 
@@ -214,9 +229,11 @@ class ExecutionState:
     """(scope id, step id) of steps that may begin: held by a pause or by the cap."""
     timers: dict[str, Timer] = field(default_factory=dict)
     fired: list[str] = field(default_factory=list)
-    """Timers that fired during a pause; judged at resume."""
+    """Timers that fired during a pause; judged at resume, one after the other."""
     signals: list[tuple[str, Any]] = field(default_factory=list)
     """Messages that nobody has taken yet: (name, payload)."""
+    offers: list[Offer] = field(default_factory=list)
+    """Searches that are under way, the first one first."""
     signals_dropped: int = 0
     """How many messages found the buffer full."""
     updates: list[str] = field(default_factory=list)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from orchestrator.definition.limits import SIGNALS_BUFFERED
@@ -13,6 +15,7 @@ from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.requests import schema_check
+from orchestrator.execution.state import Offer, StepRecord
 from orchestrator.execution.steps import StepEnds
 from orchestrator.execution.waits import wait_seconds
 from orchestrator.expressions import ExpressionError
@@ -85,32 +88,76 @@ class Waits:
         self._take_buffered(place, model)
 
     def _take_buffered(self, place: Place, model: WaitForSignal) -> None:
-        signals = self._engine.state.signals
-        for index, (name, payload) in enumerate(signals):
-            if name == model.signal and self._accepts(place, payload):
-                del signals[index]
-                self._receive(place, model, payload)
-                return
+        self._engine.state.offers.append(Offer(model.signal, wait=(place.run.scope_id, place.step.step_id)))
+        self.match()
 
     def signal(self, name: str, payload: Any) -> None:
         """Offer a message to the open waits in path order; nobody's is kept for later."""
-        for place in self._open_for(name):
-            if self._accepts(place, payload):
-                model = place.step.model
-                if isinstance(model, WaitForSignal):
-                    self._receive(place, model, payload)
+        self._engine.state.offers.append(Offer(name, payload=payload))
+        self.match()
+
+    def match(self) -> None:
+        """Go on with the searches that are under way, as far as the activation's budget allows."""
+        offers = self._engine.state.offers
+        while offers:
+            ended = self._look_through(offers[0]) if offers[0].wait else self._go_round(offers[0])
+            if ended is None:
                 return
+            del offers[0]
+            ended()
+
+    def _look_through(self, offer: Offer) -> Callable[[], None] | None:
+        """Show a wait the kept messages in order; gives how that ends, None where it is interrupted."""
+        place, signals = self._open_at(offer), self._engine.state.signals
+        if place is None:
+            return _nothing
+        while offer.at < len(signals):
+            name, payload = signals[offer.at]
+            if name == offer.name:
+                if self._engine.evaluator.spent:
+                    return None
+                if self._accepts(place, payload):
+                    del signals[offer.at]
+                    return partial(self._receive, place, payload)
+            offer.at += 1
+        return partial(self._nothing_kept, place)
+
+    def _open_at(self, offer: Offer) -> Place | None:
+        scope_id, step_id = offer.wait or ("", "")
+        run = self._engine.runs.get(scope_id)
+        if run is None or not _is_open(run.state.steps[step_id]):
+            return None
+        return self._engine.place(scope_id, step_id)
+
+    def _go_round(self, offer: Offer) -> Callable[[], None] | None:
+        """Show the waits a new message; gives how that ends, None where it is interrupted."""
+        for place in self._open_for(offer.name):
+            if offer.refused is not None and _order(place.path) <= _order(offer.refused):
+                continue
+            if self._engine.evaluator.spent:
+                return None
+            if self._accepts(place, offer.payload):
+                return partial(self._receive, place, offer.payload)
+            offer.refused = place.path
+        return partial(self._keep, offer)
+
+    def _keep(self, offer: Offer) -> None:
         if len(self._engine.state.signals) < SIGNALS_BUFFERED:
-            self._engine.state.signals.append((name, payload))
+            self._engine.state.signals.append((offer.name, offer.payload))
         else:
             self._engine.state.signals_dropped += 1
+
+    def _nothing_kept(self, place: Place) -> None:
+        model = place.step.model
+        if isinstance(model, WaitForSignal) and (place.record.cursor or {}).get("late"):
+            self._signal_late(place, model)
 
     def _open_for(self, name: str) -> list[Place]:
         found = [
             self._engine.place(run.scope_id, step_id)
             for run in self._engine.runs.values()
             for step_id, record in run.state.steps.items()
-            if record.awaits == "signal" and record.activity_id is None and not record.cancelling
+            if _is_open(record)
         ]
         named = [
             place for place in found if isinstance(place.step.model, WaitForSignal) and place.step.model.signal == name
@@ -125,8 +172,9 @@ class Waits:
         except ExpressionError:
             return False
 
-    def _receive(self, place: Place, model: WaitForSignal, payload: Any) -> None:
-        if model.json_schema is None:
+    def _receive(self, place: Place, payload: Any) -> None:
+        model = place.step.model
+        if not isinstance(model, WaitForSignal) or model.json_schema is None:
             self._ends.complete(place, payload)
             return
         number = (place.record.cursor or {}).get("checks", 0) + 1
@@ -148,8 +196,6 @@ class Waits:
         model = place.step.model
         if isinstance(model, WaitForSignal):
             self._take_buffered(place, model)
-            if cursor.get("late") and place.record.activity_id is None:
-                self._signal_late(place, model)
 
     # --- approvals ------------------------------------------------------------------------------------------------
 
@@ -217,6 +263,15 @@ class Waits:
         cursor["reminders"] += 1
         if model.remind_every_seconds is not None:
             self._engine.start_timer("remind", place, model.remind_every_seconds, f"{model.label}: reminder")
+
+
+def _nothing() -> None:
+    """Do nothing: a wait has ended before its search."""
+
+
+def _is_open(record: StepRecord) -> bool:
+    """Whether a wait takes messages now."""
+    return record.awaits == "signal" and record.activity_id is None and not record.cancelling
 
 
 def _approvers(path: str, model: Approval, fields: dict[str, Any]) -> list[str] | None:

@@ -64,6 +64,8 @@ class AgentWorkflow:
         self._slot = ConcurrencySlot()
         self._feed = EventFeed()
         self._history_length = 0
+        self._resting: asyncio.Task[None] | None = None
+        """Until its end no event is taken: the activation has computed enough."""
         self._shown: tuple[str, str | None] = ("running", None)
         self._position: list[str] = []
         self._carried, self._begun = bool(carried), False
@@ -92,7 +94,7 @@ class AgentWorkflow:
             self._continue_if_due(machine)
             try:
                 # An update drains the inbox itself, and may have brought the last step to its end.
-                await workflow.wait_condition(lambda: bool(self._inbox) or machine.closed)
+                await workflow.wait_condition(lambda: self._may_drain or machine.closed)
             except asyncio.CancelledError:
                 self._inbox.append(ev.CancelRequested(workflow.cancellation_reason() or ""))
             self._drain(machine)
@@ -377,12 +379,22 @@ class AgentWorkflow:
             self._history_length = length
             machine.new_activation()
         dropped = machine.state.signals_dropped
-        while self._inbox:
+        while self._may_drain:
             for command in machine.apply(self._inbox.popleft(), workflow.now()):
                 self._performer.perform(command)
+            if self._inbox and machine.spent:
+                self._resting = asyncio.create_task(self._rest())
         if machine.state.signals_dropped > dropped:
             workflow.logger.warning("signals were dropped: as many as are kept wait already")
         self._show(machine)
+
+    @property
+    def _may_drain(self) -> bool:
+        return bool(self._inbox) and self._resting is None
+
+    async def _rest(self) -> None:
+        await workflow.sleep(0.001, summary="yield")
+        self._resting = None
 
     def _show(self, machine: Machine) -> None:
         """Let people see the step table, and lists the status, where it is not Temporal's own."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,10 +16,11 @@ HELD_SECONDS = 120
 
 @dataclass(frozen=True)
 class ToolRequest:
-    """One call as the far end saw it: its `Idempotency-Key` and its JSON body."""
+    """One call as the far end saw it: its `Idempotency-Key`, its JSON body, and when it came."""
 
     key: str
     body: dict[str, Any]
+    at: float = field(default_factory=time.time, compare=False)
 
 
 class ToolEndpoint:
@@ -26,10 +28,12 @@ class ToolEndpoint:
 
     Attributes:
         url: where it listens; every call is a POST and is answered with its own body.
+        call_seconds: how long a call takes.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.call_seconds = 0.0
         self._lock = threading.Lock()
         self._requests: list[ToolRequest] = []
         self._held: list[dict[str, Any]] = []
@@ -54,6 +58,7 @@ class ToolEndpoint:
             self._requests.append(request)
         if any(fields.items() <= request.body.items() for fields in self._held):
             self._open.wait(HELD_SECONDS)
+        time.sleep(self.call_seconds)
 
 
 @contextmanager

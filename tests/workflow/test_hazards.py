@@ -8,12 +8,19 @@ from datetime import timedelta
 
 import pytest
 from temporalio import activity
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from orchestrator.execution.messages import LoadDefinitionInput, LoadDefinitionResult, StartExecution
+from orchestrator.execution.messages import (
+    ExecutionView,
+    LoadDefinitionInput,
+    LoadDefinitionResult,
+    StartExecution,
+)
+from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.settings import Settings
 from tests.support.executions import states, worker_with
+from tests.support.polling import eventually
 from tests.support.stubs import Stubs
 
 
@@ -98,3 +105,110 @@ async def test_a_cancel_while_the_definition_loads_closes_as_cancelled(
         with pytest.raises(WorkflowFailureError) as caught:
             await asyncio.wait_for(handle.result(), 20)
     assert isinstance(caught.value.cause, CancelledError)
+
+
+HEAVY = "range(0, 9000).map(i => {a: i}).unique().len()"
+"""A tenth of an activation's work units."""
+
+
+async def spread(handle: WorkflowHandle[object, ExecutionView], *, waits: int = 0) -> bool:
+    """Whether the execution yielded again and again, beside its own timers, and lost no workflow task."""
+    events = (await handle.fetch_history()).events
+    lost = [event for event in events if event.HasField("workflow_task_failed_event_attributes")]
+    timers = sum(event.HasField("timer_started_event_attributes") for event in events)
+    assert [event.workflow_task_failed_event_attributes.cause for event in lost] == []
+    return timers - waits >= 8
+
+
+async def test_heavy_outputs_of_steps_that_end_together_are_spread_over_several_tasks(
+    temporal_client: Client, settings: Settings
+) -> None:
+    """Together they compute for many seconds; Temporal ends a workflow task after two."""
+    steps = [agent(f"s{number}", output=f"{{{{ {HEAVY} }}}}") for number in range(110)]
+    gate = asyncio.Event()
+
+    class Held(Stubs):
+        async def play_model(self, request: InvokeModelInput) -> InvokeModelResult:
+            self.in_flight += 1
+            if self.in_flight == len(steps):
+                gate.set()
+            await gate.wait()
+            return InvokeModelResult(output=1)
+
+    async with worker_with(temporal_client, settings, Held().all()) as runner:
+        handle = await runner.start({"steps": steps, "output": "{{ steps.s109.output }}"})
+        view = await asyncio.wait_for(handle.result(), 60)
+    assert (view.status, view.output) == ("completed", 9000)
+    assert await spread(handle)
+
+
+async def test_heavy_conditions_of_many_kept_messages_are_spread_over_several_tasks(
+    temporal_client: Client, settings: Settings
+) -> None:
+    steps = [
+        {"step_id": "first", "step_type": "wait_for_signal", "signal": "open"},
+        {
+            "step_id": "chosen",
+            "step_type": "wait_for_signal",
+            "signal": "offer",
+            "depends_on": ["first"],
+            "accept_when": f"result.number == 109 && {HEAVY} > 0 || {HEAVY} == 0",
+        },
+    ]
+    async with worker_with(temporal_client, settings, Stubs().all()) as runner:
+        handle = await runner.start({"steps": steps, "output": "{{ steps.chosen.output.number }}"})
+        for number in range(110):
+            await handle.signal("signal", {"name": "offer", "payload": {"number": number}})
+        await handle.signal("signal", {"name": "open"})
+        view = await asyncio.wait_for(handle.result(), 60)
+    assert (view.status, view.output) == ("completed", 109)
+    assert view.signals is not None
+    assert view.signals.buffered == 109
+    assert await spread(handle)
+
+
+async def test_a_message_offered_to_many_waits_with_heavy_conditions_is_spread_over_several_tasks(
+    temporal_client: Client, settings: Settings
+) -> None:
+    wait = {
+        "step_id": "wait",
+        "step_type": "wait_for_signal",
+        "signal": "offer",
+        "accept_when": f"result == index && {HEAVY} > 0 || {HEAVY} == 0",
+    }
+    each = {
+        "step_id": "each",
+        "step_type": "foreach",
+        "items": "range(0, 110)",
+        "max_concurrency": 110,
+        "steps": [wait],
+    }
+    done = {"step_id": "done", "step_type": "finish", "value": "{{ steps.wait.output }}", "depends_on": ["wait"]}
+    each["steps"] = [wait, done]
+    async with worker_with(temporal_client, settings, Stubs().all()) as runner:
+        handle = await runner.start({"steps": [each]})
+        await handle.signal("signal", {"name": "offer", "payload": 109})
+        view = await asyncio.wait_for(handle.result(), 60)
+    assert (view.status, view.output) == ("completed", 109)
+    assert await spread(handle)
+
+
+async def test_heavy_ends_of_many_waits_after_a_pause_are_spread_over_several_tasks(
+    temporal_client: Client, settings: Settings
+) -> None:
+    steps = [
+        {"step_id": f"w{n}", "step_type": "wait", "seconds": 0.5, "output": f"{{{{ {HEAVY} }}}}"} for n in range(110)
+    ]
+    async with worker_with(temporal_client, settings, Stubs().all()) as runner:
+        handle = await runner.start({"steps": steps, "output": "{{ steps.w109.output }}"})
+        await handle.signal("pause")
+
+        async def all_fired() -> bool:
+            history = await handle.fetch_history()
+            return sum(event.HasField("timer_fired_event_attributes") for event in history.events) == len(steps)
+
+        await eventually(all_fired, 30)
+        await handle.signal("resume")
+        view = await asyncio.wait_for(handle.result(), 60)
+    assert (view.status, view.output) == ("completed", 9000)
+    assert await spread(handle, waits=len(steps))
