@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 _REF = "#/components/schemas/"
+_UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+_LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 Document = dict[str, Any]
 
 
@@ -144,10 +146,37 @@ def _value_changes(place: str, pair: _Pair, old: Document, new: Document, *, req
     if request and others is not None and (values is None or set(values) - set(others)):
         gone = sorted(map(str, set(values or ()) - set(others))) or ["any other value"]
         yield f"{place}: {', '.join(gone)} is not taken any more"
-    for option in old.get("anyOf", ()):
-        twin = next((other for other in new.get("anyOf", ()) if other.get("$ref") == option.get("$ref")), None)
-        if "$ref" in option and twin is not None:
+    if request:
+        yield from _bound_changes(place, old, new)
+    # A field that may be null now holds what it was as one of its options.
+    options = new.get("anyOf") or ([new] if "anyOf" in old else ())
+    for option in old.get("anyOf") or ([old] if "anyOf" in new else ()):
+        twin = next((other for other in options if _is_twin(option, other)), None)
+        if twin is not None:
             yield from _changes(place, pair, option, twin, request=request)
+
+
+def _is_twin(option: Document, other: Document) -> bool:
+    """Whether two options are versions of each other: by name, else by type."""
+    keys = ("$ref",) if "$ref" in option or "$ref" in other else ("type", "format")
+    return all(option.get(key) == other.get(key) for key in keys)
+
+
+def _bound_changes(place: str, old: Document, new: Document) -> Iterator[str]:
+    """Yield what is refused now and was taken: past a bound that came closer, or by another pattern."""
+    for bound in _UPPER + _LOWER:
+        before, after = old.get(bound), new.get(bound)
+        sign = 1 if bound in _UPPER else -1
+        if after is not None and (before is None or after * sign < before * sign) and "anyOf" not in old:
+            yield f"{place}: {bound} is {after}, not {'absent' if before is None else before}"
+    if new.get("pattern") not in (None, old.get("pattern")) and "anyOf" not in old:
+        yield f"{place}: must match {new['pattern']} now"
+    if (
+        new.get("additionalProperties") is False
+        and old.get("additionalProperties") is not False
+        and "properties" in old
+    ):
+        yield f"{place}: fields that it does not name are refused now"
 
 
 def _kinds(pair: _Pair, side: int, schema: Document) -> set[str]:

@@ -114,6 +114,23 @@ def drop_body(document: dict[str, Any]) -> None:
     del operation(document, "execute_workflow")["requestBody"]
 
 
+def lower_a_bound(document: dict[str, Any]) -> None:
+    parameter(document, "list_executions", "limit")["schema"]["maximum"] = 100
+
+
+def bound_an_optional_field(document: dict[str, Any]) -> None:
+    options = schema(document, "ExecuteRequest")["properties"]["version"]["anyOf"]
+    next(option for option in options if option["type"] == "integer")["minimum"] = 2
+
+
+def demand_a_pattern(document: dict[str, Any]) -> None:
+    schema(document, "NewKey")["properties"]["name"]["pattern"] = "^[a-z]+$"
+
+
+def refuse_other_fields(document: dict[str, Any]) -> None:
+    schema(document, "CodecPayloads")["additionalProperties"] = False
+
+
 BREAKS: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (drop_operation, "POST /api/v1/executions/{execution_id}/pause is gone"),
     (rename_operation, "is called 'hold_execution', not 'pause_execution'"),
@@ -132,6 +149,10 @@ BREAKS: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (leave_out_answered_field, "the field 'status' may be absent now"),
     (drop_status, "does not answer 202 any more"),
     (drop_body, "takes no application/json any more"),
+    (lower_a_bound, "query parameter 'limit': maximum is 100, not 200"),
+    (bound_an_optional_field, "field 'version': minimum is 2, not 1"),
+    (demand_a_pattern, "field 'name': must match ^[a-z]+$ now"),
+    (refuse_other_fields, "fields that it does not name are refused now"),
 ]
 
 
