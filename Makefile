@@ -38,7 +38,7 @@ format: install ## Format and mend what can be mended
 bench: install ## Measure our overhead over hand-written workflows
 	@$(BIN)/python benchmarks/overhead.py --json
 
-contract: install ## Write the contract, and send the API all that it may be sent (an hour)
+contract: install ## Write the contract, and send the API all that it may be sent (twenty minutes)
 	@$(BIN)/python -m scripts.generate_contract
 	@$(BIN)/pytest tests/acceptance/test_contract_fuzz.py -m "soak or not soak" $(ARGS)
 

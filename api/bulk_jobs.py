@@ -29,7 +29,7 @@ from api.schemas.bulk import BulkAction, BulkFailureRow, BulkJob, BulkRequest, B
 from api.times import text_of
 from orchestrator.execution.clock import iso
 from orchestrator.execution.errors import TemporalUnavailable, WrongState
-from orchestrator.execution.errors_bulk import BulkJobNotFound
+from orchestrator.execution.errors_bulk import BulkJobNotFound, TooManyBulkJobs
 from orchestrator.execution.messages_bulk import BULK_RETRY_TYPE, PROGRESS_MEMO, BulkProgress, BulkRetryStart
 
 _JOB_ID = re.compile(rf"bulk-({'|'.join(get_args(BulkAction))})-([0-9]{{1,12}})-[a-z0-9]{{1,40}}")
@@ -60,7 +60,8 @@ class BulkJobs:
 
         Raises:
             RequestError: it does not say which executions.
-            TemporalUnavailable: no answer, or Temporal runs as many batch operations as it allows.
+            TooManyBulkJobs: Temporal runs as many batch operations as it allows.
+            TemporalUnavailable: no answer.
         """
         now = datetime.now(UTC)
         query = bulk_query(request, now)
@@ -151,7 +152,7 @@ class BulkJobs:
         except TemporalUnavailable as error:
             if _TOO_MANY not in error.message:
                 raise
-            raise TemporalUnavailable(
+            raise TooManyBulkJobs(
                 "Temporal runs as many batch operations as it allows in this namespace; nothing was started",
                 hint="wait for the end of the other job, or stop it",
                 retry_after_seconds=5,

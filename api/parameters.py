@@ -103,18 +103,20 @@ def expected_version(
     """Return the version that a write insists on; 0 for none yet, None for any.
 
     Raises:
-        RequestError: a header that is neither an ETag of ours nor `*`.
+        RequestError: a header that is neither an ETag of ours nor `*`, or both headers.
     """
-    if if_none_match is not None:
-        if if_none_match.strip() != "*":
-            _refuse("If-None-Match", if_none_match, "*")
-        return 0
-    if if_match is None:
-        return None
-    found = _ETAG.fullmatch(if_match.strip())
-    if found is None:
+    found = _ETAG.fullmatch(if_match.strip()) if if_match is not None else None
+    if if_match is not None and found is None:
         _refuse("If-Match", if_match, '"3"')
-    return int(found.group(1))
+    if if_none_match is not None and if_none_match.strip() != "*":
+        _refuse("If-None-Match", if_none_match, "*")
+    if found is not None and if_none_match is not None:
+        message = "If-Match and If-None-Match contradict each other"
+        hint = "send If-Match to change what is there, If-None-Match: * to create what is not"
+        raise RequestError(message, hint=hint, issues=[Issue("invalid-header", message, "/If-None-Match", hint)])
+    if if_none_match is not None:
+        return 0
+    return int(found.group(1)) if found is not None else None
 
 
 ExpectedVersion = Annotated[int | None, Depends(expected_version)]

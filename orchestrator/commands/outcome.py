@@ -18,8 +18,8 @@ USAGE = 2
 UNREACHABLE = 3
 INTERRUPTED = 130
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, soft_wrap=True, stderr=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(highlight=False, soft_wrap=True, emoji=False, stderr=True)
 
 
 class CommandError(Exception):

@@ -1,8 +1,8 @@
-"""The leaf of the error tree that speaks of jobs over many executions."""
+"""The leaves of the error tree that speak of jobs over many executions."""
 
 from __future__ import annotations
 
-from orchestrator.execution.errors import NotFound
+from orchestrator.execution.errors import NotFound, RequestError
 
 
 class BulkJobNotFound(NotFound):
@@ -10,3 +10,10 @@ class BulkJobNotFound(NotFound):
 
     code = "bulk-job-not-found"
     title = "Bulk job not found"
+
+
+class TooManyBulkJobs(RequestError):
+    """Temporal runs as many batch operations as it allows in the namespace, one by default."""
+
+    code = "too-many-bulk-jobs"
+    title = "Too many bulk jobs"

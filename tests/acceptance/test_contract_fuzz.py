@@ -32,23 +32,23 @@ def fuzz(services: Services, folder: Path, *options: str) -> subprocess.Complete
     program = Path(sys.executable).with_name("schemathesis")
     command = [str(program), "--config-file", str(ROOT / "schemathesis.toml"), "--no-color", "run"]
     command += [f"{services.api_url}/openapi.json", "--checks", "all", "--continue-on-failure", "--warnings", "off"]
-    command += ["-H", f"Authorization: Bearer {KEY}", "--request-timeout", "20", *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env={**os.environ})
+    command += ["-H", f"Authorization: Bearer {KEY}", "--request-timeout", "30", "--workers", "2", *options]
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(ROOT / "tests" / "support" / "contract_hooks.py")}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
 
 
-@pytest.mark.soak
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(300)
 def test_a_sample_of_requests_finds_no_answer_that_the_contract_does_not_hold(
     guarded: Services, tmp_path: Path
 ) -> None:
     phases = ["--phases", "examples,coverage,fuzzing", "--max-examples", "2", "--generation-deterministic"]
-    done = fuzz(guarded, tmp_path, *phases, "--no-shrink", "--workers", "2", "--max-time", "60")
+    done = fuzz(guarded, tmp_path, *phases, "--no-shrink", "--max-time", "45")
     assert done.returncode == 0, done.stdout[-20_000:]
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(3600)
 def test_many_requests_and_chains_of_them_find_none_either(guarded: Services, tmp_path: Path) -> None:
     phases = ["--phases", "examples,coverage,fuzzing,stateful"]
-    done = fuzz(guarded, tmp_path, *phases, "--max-examples", "100", "--workers", "2", "--max-time", "3600")
+    done = fuzz(guarded, tmp_path, *phases, "--max-examples", "25", "--max-time", "1080")
     assert done.returncode == 0, done.stdout[-20_000:]

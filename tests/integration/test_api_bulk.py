@@ -75,7 +75,8 @@ async def job_started(api: httpx2.AsyncClient, action: str, **body: Any) -> dict
     async def accepted() -> bool:
         nonlocal found
         answer = await api.post("/executions/bulk", json={"action": action, **body})
-        if answer.status_code == 503:
+        if answer.status_code == 429:
+            problem_in(answer, 429, "too-many-bulk-jobs")
             return False
         assert answer.status_code == 202, answer.text
         found = answer.json()

@@ -126,6 +126,10 @@ async def test_if_match_keeps_a_writer_from_overwriting_what_it_has_not_read(api
     problem_in(only_new, 412, "version-conflict")
     odd = await api.put("/workflows/small", json=transforming(3), headers={"If-Match": "two"})
     assert problem_in(odd, 422, "invalid-request")["errors"][0]["pointer"] == "/If-Match"
+    for given in ("two", '"2"'):
+        both = {"If-Match": given, "If-None-Match": "*"}
+        problem_in(await api.put("/workflows/small", json=transforming(3), headers=both), 422, "invalid-request")
+        problem_in(await api.delete("/workflows/small", headers=both), 422, "invalid-request")
     assert (await api.get("/workflows/small")).json()["version"] == 2
 
 
