@@ -1,6 +1,6 @@
 """What the API adds to Temporal: start, status and synchronous execute of a two-step workflow, side by side.
 
-    python benchmarks/api.py [--rounds 200] [--starts 200] [--json]
+    python benchmarks/api.py [--rounds 200] [--starts 200] [--reconnects 50] [--json]
 
 Starts Redis, Temporal, a worker and the API as processes. Each round does the same by a Temporal client and over HTTP
 (aiohttp, one connection kept alive); the two alternate, so that a noisy machine troubles both alike. A figure is the
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx2
 from temporalio.client import Client, WorkflowHandle
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,7 @@ from orchestrator.definition import validate_definition  # noqa: E402
 from orchestrator.execution.messages import StartExecution  # noqa: E402
 from orchestrator.settings import Settings  # noqa: E402
 from tests.fakes.model_server import running_model_server  # noqa: E402
+from tests.support.event_streams import Frame, last_states, watched  # noqa: E402
 from tests.support.service_processes import running_services  # noqa: E402
 
 DEFINITION: dict[str, Any] = {
@@ -45,6 +47,8 @@ DEFINITION: dict[str, Any] = {
     ],
 }
 INPUT = {"x": 20}
+WAIT_SECONDS = 0.1
+"""Of each step of the execution that is watched: it goes on while its readers come and go."""
 Handle = WorkflowHandle[Any, Any]
 
 
@@ -125,8 +129,54 @@ def quantile(times: list[float], share: float) -> float:
     return statistics.quantiles(times, n=100, method="inclusive")[round(share * 100) - 1]
 
 
-async def measured(api_url: str, settings: Settings, rounds: int, starts: int) -> dict[str, Any]:
-    """Give every figure of services that run."""
+def waiting(steps: int) -> dict[str, Any]:
+    """Return a workflow of waits, one after the other."""
+    wait = {"step_type": "wait", "seconds": WAIT_SECONDS}
+    return {
+        "name": "Waiting",
+        "steps": [
+            {**wait, "step_id": f"w{number}", **({"depends_on": [f"w{number - 1}"]} if number else {})}
+            for number in range(steps)
+        ],
+    }
+
+
+async def watch(api_url: str, reconnects: int, crash: Callable[[], None]) -> dict[str, Any]:
+    """Watch one execution by a reader that stays and one that comes again and again, across a crash."""
+    async with httpx2.AsyncClient(base_url=f"{api_url}/api/v1", timeout=60, trust_env=False) as http:
+        # Each step has two events.
+        (await http.put("/workflows/waiting", json=waiting(reconnects * 2 // 3))).raise_for_status()
+        execution_id = (await http.post("/workflows/waiting/execute", json={})).json()["execution_id"]
+        whole = asyncio.create_task(watched(http, execution_id))
+        pieces: list[Frame] = []
+        for number in range(reconnects):
+            if number == reconnects // 2:
+                crash()
+            pieces += await watched(http, execution_id, after=pieces[-1].id if pieces else None, most=1)
+        pieces += await watched(http, execution_id, after=pieces[-1].id)
+        document = (await http.get(f"/executions/{execution_id}")).json()
+        states = {step["path"]: step["state"] for step in document["steps"]}
+        return {
+            "connections": reconnects + 1,
+            "events": len(pieces),
+            "same_bytes": [frame.text for frame in pieces] == [frame.text for frame in await whole],
+            "last_states": last_states(pieces) == states and pieces[-1].data["status"] == document["status"],
+        }
+
+
+async def measured(
+    api_url: str, settings: Settings, rounds: int, starts: int, reconnects: int, crash: Callable[[], None]
+) -> dict[str, Any]:
+    """Give every figure of services that run.
+
+    Args:
+        api_url: where the API is.
+        settings: of a client of the same Temporal.
+        rounds: how often each is measured.
+        starts: how many are sent at once with one key.
+        reconnects: how often a reader comes again.
+        crash: kills the worker and starts it again.
+    """
     client = await connect(settings)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(api_url, connector=connector) as session:
@@ -147,6 +197,7 @@ async def measured(api_url: str, settings: Settings, rounds: int, starts: int) -
             "starts": starts,
             "executions": len({answer["execution_id"] for answer in answers}),
         }
+    figures["reconnects"] = await watch(api_url, reconnects, crash)
     await disconnect(client)
     return figures
 
@@ -155,6 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--starts", type=int, default=200)
+    parser.add_argument("--reconnects", type=int, default=50)
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
     options = parser.parse_args()
     with (
@@ -162,11 +214,20 @@ def main() -> None:
         running_model_server() as model,
         running_services(Path(folder), model.url) as services,
     ):
-        figures = asyncio.run(measured(services.api_url, services.settings, options.rounds, options.starts))
+
+        def crash() -> None:
+            services.worker.kill()
+            services.worker.launch()
+
+        figures = asyncio.run(
+            measured(services.api_url, services.settings, options.rounds, options.starts, options.reconnects, crash)
+        )
     for name, found in figures.items():
         print(f"{name:16} " + "  ".join(f"{key} {value}" for key, value in found.items()))
     if options.json:
         print(json.dumps(figures))
+    watched_well = figures["reconnects"]["same_bytes"] and figures["reconnects"]["last_states"]
+    sys.exit(0 if figures["identical_starts"]["executions"] == 1 and watched_well else 1)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from benchmarks import agents, overhead, scale
+from benchmarks import agents, event_streams, overhead, scale
 from benchmarks import api as api_benchmark
 from orchestrator.settings import Settings
-from orchestrator.workflows.agent_workflow import AgentWorkflow
-from tests.support.api_server import running_api
+from orchestrator.worker import published_events
+from tests.support.api_server import leased_worker, running_api
 
 FOREACH, CHAIN, DAG = scale.foreach(120, 30), scale.chain(25), scale.dag(60, width=20)
 
@@ -48,18 +48,35 @@ async def test_the_agents_benchmark_measures_waiting_turns_and_tokens(isolated_s
     assert figures.keys() >= {"waiting_bytes", "started_seconds"}
 
 
-async def test_the_api_benchmark_compares_and_makes_one_execution_of_identical_starts(
+async def test_the_api_benchmark_compares_counts_and_watches(
     isolated_settings: Settings, temporal_client: Client
 ) -> None:
-    worker = Worker(
-        temporal_client,
-        task_queue=isolated_settings.temporal_task_queue,
-        workflows=[AgentWorkflow],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    )
-    async with running_api(isolated_settings) as client, worker:
+    crashed: list[bool] = []
+    async with (
+        running_api(isolated_settings) as client,
+        published_events(isolated_settings) as events,
+        leased_worker(temporal_client, isolated_settings, [], [events]),
+    ):
         url = str(client.base_url).removesuffix("/api/v1/")
-        figures = await api_benchmark.measured(url, isolated_settings, rounds=4, starts=30)
+        figures = await api_benchmark.measured(
+            url, isolated_settings, rounds=4, starts=30, reconnects=6, crash=lambda: crashed.append(True)
+        )
     assert figures["identical_starts"] == {"starts": 30, "executions": 1}
-    assert figures.keys() == {"start", "status", "execute", "identical_starts"}
+    assert figures.keys() == {"start", "status", "execute", "identical_starts", "reconnects"}
     assert all(figures[name]["p50_ratio"] > 0 for name in ("start", "status", "execute"))
+    watched = figures["reconnects"]
+    assert (watched["same_bytes"], watched["last_states"], watched["connections"]) == (True, True, 7)
+    assert watched["events"] > 7
+    assert crashed
+
+
+async def test_the_event_streams_benchmark_gives_every_reader_every_event(
+    isolated_settings: Settings, tmp_path: Path
+) -> None:
+    options = argparse.Namespace(streams=30, executions=3, events=30, rate=200.0)
+    with event_streams.running_api_process(isolated_settings, tmp_path) as (root, pid):
+        figures = await event_streams.measured(isolated_settings, root, pid, options)
+    assert (figures["streams"], figures["same_bytes"], figures["one_same_bytes"]) == (30, True, True)
+    assert figures["stream_bytes"] >= 0
+    assert 0 < figures["delay_p50_ms"] <= figures["delay_p99_ms"]
+    assert figures.keys() >= {"open_ms", "open_ratio", "delay_p50_ratio", "delay_p99_ratio", "first_ms"}
