@@ -73,7 +73,8 @@ def create_app(settings: Settings) -> FastAPI:
             temporal = await connect(settings, lazy=True)
             calls = TemporalCalls(temporal, settings)
             leases = WorkerLeases(redis, settings.redis_key_prefix)
-            reader = ExecutionReader(temporal, calls, leases, settings)
+            kept = EventStreams(redis, settings.redis_key_prefix)
+            reader = ExecutionReader(temporal, calls, leases, kept, settings)
             streams = EventStreams(watching, settings.redis_key_prefix)
             hub = EventHub(streams)
             app.state.services = Services(

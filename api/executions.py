@@ -5,41 +5,42 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine, Sequence
-from datetime import datetime, timedelta
-from typing import Any, TypeVar, cast
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
-    WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
 )
 from temporalio.converter import DataConverter
-from temporalio.exceptions import ApplicationError, TerminatedError
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.execution_documents import CLOSED_STATUS, close_steps, closed_status, document_of, error_of
 from api.execution_history import HistoryView, start_of, view_from_history
-from api.execution_links import links_of
 from api.pending_activities import merge_pending
-from api.schemas.executions import ExecutionDocument, ExecutionStatus, StepRow
+from api.schemas.executions import ExecutionDocument
 from api.temporal_calls import TemporalCalls, is_connect_failure
-from api.times import text_of
 from orchestrator.execution.errors import (
+    ExecutionExpired,
     ExecutionNotFound,
     NoWorker,
     RedisUnavailable,
     TemporalUnavailable,
     Unavailable,
 )
-from orchestrator.execution.messages import ENVELOPE_MEMO, WORKFLOW_TYPE, ErrorInfo, ExecutionView
+from orchestrator.execution.messages import ENVELOPE_MEMO, WORKFLOW_TYPE, ExecutionView
 from orchestrator.execution.messages_ledger import LedgerView
 from orchestrator.execution.messages_steps import StepsAnswer, StepsAsked
 from orchestrator.run_beginnings import RunBeginning, unbegun
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_errors, fetch_envelope
+from orchestrator.stores.event_streams import EventStreams
 from orchestrator.stores.leases import WorkerLeases
 from orchestrator.workflows.search_attributes import DEFINITION_ID, DEFINITION_VERSION, DETAIL, RERUN_OF, STATUS
 
@@ -55,13 +56,6 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9._~:/ -]+")
 Answer = TypeVar("Answer")
 Handle = WorkflowHandle[object, ExecutionView]
 
-_CLOSED_STATUS: dict[WorkflowExecutionStatus, ExecutionStatus] = {
-    WorkflowExecutionStatus.COMPLETED: "completed",
-    WorkflowExecutionStatus.FAILED: "failed",
-    WorkflowExecutionStatus.CANCELED: "cancelled",
-    WorkflowExecutionStatus.TERMINATED: "terminated",
-    WorkflowExecutionStatus.TIMED_OUT: "timed_out",
-}
 _OPEN_STATUS: frozenset[str] = frozenset({"queued", "running", "paused", "awaiting"})
 
 
@@ -74,10 +68,21 @@ class Outcome:
 
 
 class ExecutionReader:
-    """Reads executions of one namespace."""
+    """Reads executions of one namespace.
 
-    def __init__(self, client: Client, calls: TemporalCalls, leases: WorkerLeases, settings: Settings) -> None:
+    Args:
+        client: connected to it.
+        calls: bounds the calls.
+        leases: tell whether a worker lives.
+        streams: tell of executions that Temporal no longer keeps.
+        settings: for links and the task queue.
+    """
+
+    def __init__(
+        self, client: Client, calls: TemporalCalls, leases: WorkerLeases, streams: EventStreams, settings: Settings
+    ) -> None:
         self._client = client
+        self._streams = streams
         self._calls = calls
         self._leases = leases
         self._settings = settings
@@ -96,20 +101,43 @@ class ExecutionReader:
 
         Raises:
             ExecutionNotFound: no such execution, or it is not one of ours.
+            ExecutionExpired: it ended, and Temporal no longer keeps it.
             TemporalUnavailable: no answer.
         """
-        if not 0 < len(execution_id) <= LONGEST_EXECUTION_ID or not execution_id.isprintable():
-            raise not_found(execution_id)
+        found = await self.find(execution_id)
+        if found is None:
+            raise await self._absent(execution_id)
+        return found
+
+    async def find(self, execution_id: str) -> WorkflowExecutionDescription | None:
+        """Return what Temporal knows; None where it knows no such execution, or it is not one of ours.
+
+        Raises:
+            TemporalUnavailable: no answer.
+        """
+        if not _possible(execution_id):
+            return None
         try:
             async with self._calls.bounded():
                 found = await self.handle(execution_id).describe()
         except RPCError as error:
             if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
-                raise not_found(execution_id) from error
+                return None
             raise
-        if found.workflow_type != WORKFLOW_TYPE:
-            raise not_found(execution_id)
-        return found
+        return found if found.workflow_type == WORKFLOW_TYPE else None
+
+    async def _absent(self, execution_id: str) -> ExecutionNotFound:
+        ended_at: str | None = None
+        if _possible(execution_id):
+            with suppress(RedisUnavailable):
+                ended_at = await self._streams.ended_at(execution_id)
+        if ended_at is None:
+            return not_found(execution_id)
+        return ExecutionExpired(
+            f"execution '{execution_id}' ended at {ended_at} and is no longer kept",
+            hint="Temporal keeps closed executions for the namespace's retention, unless somebody deletes them",
+            details={"execution_id": execution_id, "ended_at": ended_at},
+        )
 
     async def read(self, execution_id: str, outcome: Outcome | None = None) -> ExecutionDocument:
         """Return the execution's document.
@@ -145,12 +173,12 @@ class ExecutionReader:
         description = await self.describe(execution_id)
         handle = self.handle(execution_id, description.run_id)
         view: ExecutionView | None = None
-        if description.status not in _CLOSED_STATUS:
+        if description.status not in CLOSED_STATUS:
             view = await self.query(handle)
             if view is not None and view.status not in _OPEN_STATUS:
                 # The workflow has ended since; Temporal records its end with the same step.
                 description = await self.describe(execution_id)
-        if description.status in _CLOSED_STATUS:
+        if description.status in CLOSED_STATUS:
             return await self._read_closed(description, handle, outcome)
         return await self._read_open(description, handle, view)
 
@@ -237,7 +265,7 @@ class ExecutionReader:
         stale = view is None
         if view is None:
             view = (await self._view_without_worker(description, handle)).view
-        document = self._document(description, view, stale=stale)
+        document = document_of(self._settings, description, view, stale=stale)
         if document.status not in _OPEN_STATUS:
             document.status = "running"
         await merge_pending(document.steps, description, self._client.data_converter)
@@ -262,12 +290,12 @@ class ExecutionReader:
             found = await self._view_without_worker(description, handle)
             # A closed run that never began is known without a worker.
             view, stale = found.view, not found.whole
-        document = self._document(description, view, stale=stale)
-        document.status = _closed_status(description, view.error)
+        document = document_of(self._settings, description, view, stale=stale)
+        document.status = closed_status(description, view.error)
         document.detail = None
-        document.error = view.error or _error_of(document.status, outcome.failure)
+        document.error = view.error or error_of(document.status, outcome.failure)
         document.approvals = []
-        _close_steps(document.steps, description.close_time)
+        close_steps(document.steps, description.close_time)
         document.reruns = await self._reruns(description.id)
         return document, view
 
@@ -307,39 +335,9 @@ class ExecutionReader:
         except (TemporalUnavailable, RPCError):
             return HistoryView(fallback)
 
-    def _document(
-        self, description: WorkflowExecutionDescription, view: ExecutionView, *, stale: bool
-    ) -> ExecutionDocument:
-        closed = description.status in _CLOSED_STATUS
-        return ExecutionDocument.model_construct(
-            execution_id=description.id,
-            workflow_id=view.workflow_id or None,
-            workflow_version=view.workflow_version,
-            name=view.workflow_name,
-            run_id=description.run_id,
-            status=cast("ExecutionStatus", view.status),
-            detail=view.detail,
-            stale=stale,
-            started_at=text_of(description.start_time),
-            closed_at=text_of(description.close_time),
-            input=view.input,
-            output=view.output,
-            error=view.error,
-            holds=view.holds,
-            signals=view.signals,
-            approvals=view.approvals,
-            ledger=view.ledger.total if view.ledger is not None else None,
-            steps=[StepRow.model_validate(step.model_dump()) for step in view.steps],
-            lineage=view.lineage,
-            links=links_of(
-                self._settings,
-                description.id,
-                description.run_id,
-                view.workflow_id or None,
-                view.workflow_version,
-                closed=closed,
-            ),
-        )
+
+def _possible(execution_id: str) -> bool:
+    return 0 < len(execution_id) <= LONGEST_EXECUTION_ID and execution_id.isprintable()
 
 
 def not_found(execution_id: str) -> ExecutionNotFound:
@@ -357,31 +355,3 @@ def _view_in(failure: BaseException | None) -> ExecutionView | None:
         return ExecutionView.model_validate(failure.details[0])
     except ValidationError:
         return None
-
-
-def _closed_status(description: WorkflowExecutionDescription, error: ErrorInfo | None) -> ExecutionStatus:
-    status = _CLOSED_STATUS[description.status or WorkflowExecutionStatus.FAILED]
-    # The interpreter's own deadline closes the execution as Failed.
-    return "timed_out" if status == "failed" and error and error.type == "execution-timeout" else status
-
-
-def _error_of(status: str, failure: BaseException | None) -> ErrorInfo | None:
-    if isinstance(failure, ApplicationError):
-        return ErrorInfo(type=failure.type or "internal-error", message=failure.message)
-    if status == "terminated":
-        reason = failure.message if isinstance(failure, TerminatedError) else ""
-        return ErrorInfo(type="terminated", message=reason or "the execution was terminated")
-    if status == "timed_out":
-        return ErrorInfo(type="execution-timeout", message="Temporal's own execution timeout was reached")
-    if status == "failed":
-        return ErrorInfo(type="internal-error", message="the execution failed without an envelope")
-    return None
-
-
-def _close_steps(steps: list[StepRow], closed_at: datetime | None) -> None:
-    """Show what was open at the end as cancelled: a terminated workflow had no time to say so itself."""
-    for step in steps:
-        if step.state == "running":
-            step.finished_at = step.finished_at or text_of(closed_at)
-        if step.state in ("pending", "running"):
-            step.state = "cancelled"

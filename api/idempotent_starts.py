@@ -12,7 +12,7 @@ from typing import Any
 from api.dependencies import Services
 from api.schemas.executions import ExecuteRequest, ExecutionDocument
 from orchestrator.client import keyed_execution_id
-from orchestrator.execution.errors import ExecutionNotFound, IdempotencyMismatch
+from orchestrator.execution.errors import IdempotencyMismatch
 from orchestrator.next_attempts import REQUEST_SHA256
 
 
@@ -44,9 +44,8 @@ async def started_before(services: Services, keyed: Keyed) -> bool:
         IdempotencyMismatch: another one was, with this key.
         TemporalUnavailable: no answer.
     """
-    try:
-        found = await services.executions.describe(keyed.execution_id)
-    except ExecutionNotFound:
+    found = await services.executions.find(keyed.execution_id)
+    if found is None:
         return False
     if (await found.memo()).get(REQUEST_SHA256) != keyed.request_sha256:
         raise IdempotencyMismatch(

@@ -28,7 +28,6 @@ from orchestrator.definition.issues import Issue
 from orchestrator.definition.limits import TAGS_BYTES
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import (
-    ExecutionNotFound,
     InvalidInput,
     PayloadTooLarge,
     RequestError,
@@ -265,9 +264,10 @@ async def _start(services: Services, message: StartExecution, how: Launch) -> st
 async def _look_up(services: Services, how: Launch, reason: TemporalUnavailable) -> str | None:
     """Return the run of a start that went unanswered, if it is there."""
     found = how.previous_run
-    with suppress(TimeoutError, TemporalUnavailable, ExecutionNotFound, RPCError):
+    with suppress(TimeoutError, TemporalUnavailable, RPCError):
         async with asyncio.timeout(LOOKUP_SECONDS):
-            found = (await services.executions.describe(how.execution_id)).run_id
+            description = await services.executions.find(how.execution_id)
+            found = description.run_id if description is not None else found
     if found != how.previous_run:
         return found
     raise TemporalUnavailable(

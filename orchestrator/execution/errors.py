@@ -151,6 +151,13 @@ class ExecutionNotFound(NotFound):
     title = "Execution not found"
 
 
+class ExecutionExpired(ExecutionNotFound):
+    """The execution ended and is no longer kept: Temporal's retention is over, or somebody deleted it."""
+
+    code = "execution-expired"
+    title = "Execution expired"
+
+
 class StepNotFound(NotFound):
     """The execution has no step at this path, or does not keep it any more."""
 

@@ -18,6 +18,8 @@ Event = Mapping[str, Any]
 MOST_ENTRIES = 50_000
 LIFE_SECONDS = 7 * 86_400
 """After the end."""
+ENDED_SECONDS = 90 * 86_400
+"""For so long after its end an execution is known to have been; Temporal's retention is shorter."""
 OPEN_LIFE_SECONDS = 40 * 86_400
 """After the last event of an execution whose end nobody told."""
 BEGINNING = "0-0"
@@ -58,8 +60,8 @@ class Extent:
     trimmed: bool = False
 
     def lacks(self, after: str) -> bool:
-        """Whether entries that come after an id are gone."""
-        return self.trimmed and order_of(after) < order_of(self.first)
+        """Whether entries that come after an id are gone; a stream that was lost and began anew is not trimmed."""
+        return (self.trimmed or after != BEGINNING) and order_of(after) < order_of(self.first)
 
 
 def order_of(entry_id: str) -> tuple[int, int]:
@@ -80,6 +82,9 @@ class EventStreams:
         """Return the stream's key."""
         return f"{self._prefix}:events:{execution_id}"
 
+    def _ended_key(self, execution_id: str) -> str:
+        return f"{self._prefix}:ended:{execution_id}"
+
     async def append(self, batch: Sequence[tuple[str, Event]]) -> None:
         """Add events, each to its execution's stream; an `end` brings its `snapshot`.
 
@@ -94,6 +99,7 @@ class EventStreams:
                     snapshot = event.get("snapshot") or {}
                     end = {name: value for name, value in event.items() if name != "snapshot"}
                     pipeline.eval(_END, 1, key, *_end_arguments(snapshot, end))
+                    pipeline.set(self._ended_key(execution_id), str(event.get("at")), ex=ENDED_SECONDS)
                     continue
                 fields: dict[Any, Any] = {"type": event["type"], "data": _text(event)}
                 pipeline.xadd(key, fields, maxlen=MOST_ENTRIES, approximate=True)
@@ -107,7 +113,19 @@ class EventStreams:
             RedisUnavailable: Redis is away.
         """
         added = await run_script(self._redis, _END, [self.key(execution_id)], _end_arguments(snapshot, end))
+        async with redis_errors(self._redis):
+            await self._redis.set(self._ended_key(execution_id), str(end.get("at")), ex=ENDED_SECONDS)
         return bool(added)
+
+    async def ended_at(self, execution_id: str) -> str | None:
+        """Return when an execution ended, as far as an end was told, for long after its stream is gone.
+
+        Raises:
+            RedisUnavailable: Redis is away.
+        """
+        async with redis_errors(self._redis):
+            found: Any = await self._redis.get(self._ended_key(execution_id))
+        return None if found is None else str(found)
 
     async def extent(self, execution_id: str) -> Extent:
         """Return what the stream holds.

@@ -19,6 +19,7 @@ from activities.definitions import DefinitionActivities
 from orchestrator.client import connect, disconnect
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
+from orchestrator.stores.event_streams import EventStreams
 from orchestrator.stores.redis import connect_redis
 from orchestrator.worker import published_events
 from tests.support.api_server import leased_worker, problem_in, running_api
@@ -455,6 +456,25 @@ async def test_executions_are_listed_newest_first_in_pages_by_workflow_and_statu
     other = await api.get("/executions/", params={"cursor": first["next_cursor"]})
     problem_in(other, 422, "invalid-request")
     assert first["items"][0]["tags"]["number"] in {"0", "1", "2"}
+
+
+async def test_an_execution_that_temporal_no_longer_keeps_is_called_expired(
+    api: httpx2.AsyncClient, isolated_settings: Settings
+) -> None:
+    redis = connect_redis(isolated_settings)
+    streams = EventStreams(redis, isolated_settings.redis_key_prefix)
+    async with working(isolated_settings):
+        kept = await until_status(api, await started(api), "completed")
+    ended_at = await streams.ended_at(kept["execution_id"])
+    assert ended_at is not None
+    assert kept["started_at"] < ended_at
+    # The test server takes half a minute to delete one: this end is of one that it never had.
+    await streams.append([("ex-old", {"type": "end", "status": "completed", "at": ended_at})])
+    await redis.aclose()
+    for method, path in (("GET", ""), ("GET", "/events"), ("GET", "/graph"), ("POST", "/retry"), ("POST", "/pause")):
+        problem = problem_in(await api.request(method, f"/executions/ex-old{path}"), 404, "execution-expired")
+        assert (problem["execution_id"], problem["ended_at"]) == ("ex-old", ended_at)
+    problem_in(await api.get("/executions/ex-never"), 404, "execution-not-found")
 
 
 async def test_another_programs_workflow_is_no_execution(

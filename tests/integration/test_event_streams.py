@@ -180,6 +180,20 @@ async def test_a_stream_that_redis_lost_is_made_up_from_the_execution(
     assert last_states(frames) == {"first": "completed", "second": "completed"}
 
 
+async def test_a_reader_whose_place_was_lost_with_its_stream_gets_a_snapshot_first(
+    api: httpx2.AsyncClient, isolated_settings: Settings, redis: Redis
+) -> None:
+    async with working(isolated_settings, {"first": [{"sleep": 0.5, "result": 1}]}):
+        execution_id = await started(api)
+        before = await watched(api, execution_id, most=1)
+        await redis.delete(EventStreams(redis, isolated_settings.redis_key_prefix).key(execution_id))
+        await until_status(api, execution_id, "completed")
+        frames = await watched(api, execution_id, after=before[0].id)
+    assert (kinds(frames)[0], frames[0].id) == ("snapshot", None)
+    assert kinds(frames)[-1] == "end"
+    assert last_states(frames) == {"first": "completed", "second": "completed"}
+
+
 @pytest.mark.parametrize("changes", [{"worker_max_cached_workflows": 0}, {"worker_sandboxed": True}])
 async def test_replays_and_the_sandbox_change_no_last_state(
     api: httpx2.AsyncClient, isolated_settings: Settings, changes: dict[str, Any]
