@@ -14,6 +14,7 @@ from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
 from activities.attempt_notes import AttemptNotes, attempt_notes
+from activities.attempt_telemetry import observed_attempt
 from activities.failures import application_error, as_orchestrator_error
 from activities.heartbeat import heartbeating
 from orchestrator.execution.errors import AttemptTimeout, OrchestratorError, Unavailable
@@ -75,7 +76,7 @@ class _Attempt:
 
     async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Run the work to its result or to the `ApplicationError` that Temporal shall see; neither tells a secret."""
-        with redacting() as self._redaction:
+        with observed_attempt(self._call, self._number, self._notes), redacting() as self._redaction:
             return await self._run(work)
 
     async def _run(self, work: Callable[[], Awaitable[Result]]) -> Result:

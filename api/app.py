@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import iter_route_contexts
+from starlette.types import Scope
 
 from api import problems
 from api.access import authorize
@@ -20,8 +21,10 @@ from api.event_hub import EventHub
 from api.execution_links import PREFIX
 from api.executions import ExecutionReader
 from api.idempotent_starts import StartsUnderWay
+from api.metrics import ApiMetrics
 from api.middleware import SecureHeaders, UniformPaths
 from api.openapi import describe
+from api.request_counts import RequestCounts
 from api.routes import (
     agents,
     audit,
@@ -37,6 +40,7 @@ from api.routes import (
     hooks,
     keys,
     language,
+    metrics,
     schedules,
     sessions,
     simulations,
@@ -108,8 +112,10 @@ def create_app(settings: Settings) -> FastAPI:
         dependencies=[Depends(authorize)],
         docs_url=None,
         redoc_url=None,
+        telemetry={"exclude": _is_probe},
     )
     app.state.settings = settings
+    app.state.metrics = ApiMetrics()
     app.state.simulator = Simulator()
     app.state.starts = StartsUnderWay()
     app.include_router(_routes())
@@ -117,11 +123,18 @@ def create_app(settings: Settings) -> FastAPI:
     describe(app)
     install_docs(app)
     slashed = [context.path for context in iter_route_contexts(app.routes) if (context.path or "").endswith("/")]
+    app.add_middleware(RequestCounts, metrics=app.state.metrics)
     app.add_middleware(AuditTrail)
     app.add_middleware(UniformPaths, collections=[path for path in slashed if path])
     app.add_middleware(CodecCors, origins=codec_origins(settings))
     app.add_middleware(SecureHeaders)
     return app
+
+
+def _is_probe(scope: Scope) -> bool:
+    """Whether a request is a probe's or a scraper's: nobody looks for their traces."""
+    path = str(scope.get("path", ""))
+    return path.startswith(f"{PREFIX}/health/") or path == f"{PREFIX}/metrics"
 
 
 def _routes() -> APIRouter:
@@ -147,6 +160,7 @@ def _routes() -> APIRouter:
         audit,
         codec,
         health,
+        metrics,
     )
     for part in parts:
         router.include_router(part.router)

@@ -48,6 +48,7 @@ OPERATION_ROLES: Mapping[str, Needed] = {
     "decode_payloads": "viewer",
     "open_codec_session": "viewer",
     "evaluate_expression": "viewer",
+    "get_metrics": "viewer",
     # Running what is stored.
     "execute_workflow": "operator",
     "pause_workflow": "operator",

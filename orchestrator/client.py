@@ -29,6 +29,7 @@ from orchestrator.execution.errors import TemporalUnavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView, StartExecution
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_driver, keep_ahead, with_claims
+from orchestrator.telemetry import temporal_plugins
 from orchestrator.workflows.concurrency_gate import GATE_TYPE
 from orchestrator.workflows.performing import summary_text
 from orchestrator.workflows.search_attributes import at_start
@@ -56,6 +57,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
             api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
             tls=_tls(settings),
             data_converter=with_claims(pydantic_data_converter, settings),
+            plugins=temporal_plugins(settings),
             lazy=lazy,
         )
     except (RuntimeError, RPCError) as error:

@@ -80,6 +80,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["json", "console"] = "console"
     sentry_dsn: SecretStr | None = None
+    otel_exporter_otlp_endpoint: str | None = None
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP) that takes traces; absent: none are made."""
 
     temporal_address: str = "localhost:7233"
     temporal_namespace: str = "default"
@@ -150,6 +152,8 @@ class Settings(BaseSettings):
     worker_max_cached_workflows: int = 1000
     worker_graceful_shutdown_seconds: float = 30.0
     worker_sandboxed: bool = False
+    worker_metrics_address: str | None = Field(None, pattern=r"^.+:\d{1,5}$")
+    """host:port where the worker serves metrics for Prometheus; absent: nowhere."""
 
     claim_store: Literal["redis", "file", "s3", "none"] = "redis"
     """Where values over the threshold are kept. All workers and APIs of one namespace share one store."""
@@ -218,7 +222,9 @@ class Settings(BaseSettings):
             raise ValueError("it is no address of a Redis; write it as redis://host:6379, or rediss:// for TLS")
         return value
 
-    @field_validator("qdrant_url", "openai_base_url", "api_public_url", "temporal_ui_url")
+    @field_validator(
+        "qdrant_url", "openai_base_url", "api_public_url", "temporal_ui_url", "otel_exporter_otlp_endpoint"
+    )
     @classmethod
     def _check_http_url(cls, value: str | None) -> str | None:
         if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):

@@ -1,4 +1,4 @@
-"""Checks docker-compose.temporal.yml and deploy/Dockerfile as far as a machine without Docker can."""
+"""Checks the files of the deployment as far as a machine without Docker and Kubernetes can."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 COMPOSE: Final = "docker-compose.temporal.yml"
 DOCKERFILE: Final = "deploy/Dockerfile"
+KUBERNETES: Final = "deploy/kubernetes"
 OWN_IMAGE: Final = "agent-orchestrator"
 
 _VARIABLE: Final = re.compile(r"\$(?:(\$)|\{([A-Za-z_][A-Za-z0-9_]*)([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -173,11 +174,13 @@ def is_ignored(path: str, rules: Sequence[str]) -> bool:
 
 
 def tool_problems(root: Path) -> list[str]:
-    """Run the compose schema check and hadolint, which come with the development packages."""
+    """Run the schema checks and hadolint, which come with the development packages."""
     folder = Path(sys.executable).parent
+    manifests = sorted(str(path) for path in (root / KUBERNETES).glob("*.yaml"))
     commands = (
         [str(folder / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec", COMPOSE],
         [str(folder / "hadolint"), DOCKERFILE],
+        [str(folder / "kubernetes-validate"), "--strict", "--quiet", *manifests],
     )
     problems = []
     for command in commands:

@@ -8,21 +8,18 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, ClassVar, Protocol
 
 import orjson
 import structlog
-from opentelemetry import metrics
 
 from orchestrator.agents.answers import DEEPEST_ANSWER, too_deep
 from orchestrator.execution.errors import AgentFailed, AttemptTimeout, InvalidOutput, OrchestratorError
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.stores.agent_state import AgentState
 from orchestrator.stores.breakers import CircuitBreakers
-
-_METER = metrics.get_meter("orchestrator.agents")
-_CALLS = _METER.create_counter("orchestrator.agent.calls", description="Calls of Python agents by outcome.")
-_SECONDS = _METER.create_histogram("orchestrator.agent.seconds", unit="s", description="Time that a call took.")
+from orchestrator.telemetry.metrics import worker_meters
 
 
 class AskModel(Protocol):
@@ -161,9 +158,8 @@ class BaseAgent(ABC):
             outcome = "success"
             return result
         finally:
-            attributes = {"agent_type": self.agent_type, "task": task, "outcome": outcome}
-            _CALLS.add(1, attributes)
-            _SECONDS.record(asyncio.get_running_loop().time() - began, attributes)
+            took = timedelta(seconds=asyncio.get_running_loop().time() - began)
+            worker_meters().agent_call(self.agent_type, task, outcome, took)
 
     async def _classified(self, task: str, parameters: Any, context: AgentContext) -> Any:
         try:

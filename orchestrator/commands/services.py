@@ -25,11 +25,14 @@ def _check_claims(settings: Settings) -> None:
 
 def worker() -> int:
     """Run the worker until SIGTERM or SIGINT."""
-    from orchestrator.telemetry import configure_telemetry
+    from orchestrator.telemetry import MetricsAddressTaken, configure_telemetry
     from orchestrator.worker import run_worker
 
     settings = Settings()
-    configure_telemetry(settings, process="worker")
+    try:
+        configure_telemetry(settings, process="worker")
+    except MetricsAddressTaken as error:
+        raise CommandError(str(error), USAGE) from error
     _check_claims(settings)
     asyncio.run(run_worker(settings))
     return OK

@@ -26,6 +26,7 @@ class Endpoints(BaseModel):
         redis: URL.
         qdrant: URL, or None when vectors are embedded in the worker.
         model: URL of the OpenAI protocol, ending in `/v1`.
+        worker_metrics: URL of the worker's metrics, for Prometheus.
         api_pid: the serving process itself.
         worker_pid: the serving process itself.
     """
@@ -37,6 +38,7 @@ class Endpoints(BaseModel):
     redis: str
     qdrant: str | None
     model: str
+    worker_metrics: str | None = None
     api_pid: int | None = None
     worker_pid: int | None = None
 

@@ -17,7 +17,7 @@ from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
 from orchestrator.settings import Settings, is_loopback
 
-USUAL_PORTS = {"temporal": 7233, "temporal_ui": 8233, "redis": 6379, "model": 8081}
+USUAL_PORTS = {"temporal": 7233, "temporal_ui": 8233, "redis": 6379, "model": 8081, "worker_metrics": 9464}
 READY_PATH = "/api/v1/health/ready"
 OPENAI_URL = "https://api.openai.com/v1"
 GRACEFUL_STOP_SECONDS = 5.0
@@ -86,6 +86,7 @@ class _Planner:
             self.environment["API_AUTH"] = "off" if is_loopback(self.settings.api_host) else "on"
         if "worker_graceful_shutdown_seconds" not in self.settings.model_fields_set:
             self.environment["WORKER_GRACEFUL_SHUTDOWN_SECONDS"] = str(GRACEFUL_STOP_SECONDS)
+        metrics = self._metrics()
         endpoints = Endpoints(
             api=f"http://{host}:{api_port}",
             temporal=temporal_address,
@@ -94,6 +95,7 @@ class _Planner:
             redis=redis,
             qdrant=qdrant,
             model=model,
+            worker_metrics=f"http://{metrics}/metrics",
         )
         services = (self._service("worker", host, api_port), self._service("api", host, api_port))
         return Plan(tuple(self.servers), services, endpoints, tuple(self.externals))
@@ -168,6 +170,14 @@ class _Planner:
             if (folder := root / "examples" / "agents").is_dir():
                 self.environment["AGENTS_PATH"] = str(folder)
                 return
+
+    def _metrics(self) -> str:
+        """Where the worker serves its metrics."""
+        address = self.settings.worker_metrics_address
+        if address is None:
+            address = f"{LOOPBACK}:{self._port(USUAL_PORTS['worker_metrics'])}"
+            self.environment["WORKER_METRICS_ADDRESS"] = address
+        return address
 
     def _service(self, name: str, host: str, port: int) -> ProcessSpec:
         async def ready(pid: int) -> bool:

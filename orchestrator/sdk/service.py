@@ -35,6 +35,11 @@ class ServiceOperations:
         return get("/health/ready")
 
     @Operation
+    def get_metrics(self) -> Call[str]:
+        """What the API process that answers counts, in Prometheus's format."""
+        return get("/metrics", form="text")
+
+    @Operation
     def list_keys(self) -> Call[KeyList]:
         """Every API key without its secret."""
         return get("/keys/")

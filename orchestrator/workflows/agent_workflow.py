@@ -40,6 +40,7 @@ from orchestrator.workflows.definition_cache import compiled
 from orchestrator.workflows.envelope import leave_envelope
 from orchestrator.workflows.event_feed import EventFeed
 from orchestrator.workflows.failures import error_info, execution_failure
+from orchestrator.workflows.metering import meter_end
 from orchestrator.workflows.performing import Performer, summary_text
 from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS
 from orchestrator.workflows.update_ids import remember, was_taken
@@ -361,6 +362,7 @@ class AgentWorkflow:
 
     async def _finish(self, machine: Machine) -> ExecutionView:
         view = view_of(self._definition, machine.state)
+        meter_end(view)
         if view.status == "cancelled":
             await leave_envelope(view)
         self._feed.finish(machine, view)

@@ -57,6 +57,7 @@ def test_the_endpoints_are_complete_and_name_the_serving_processes(stack: UpProc
         "qdrant",
         "model",
         "api_pid",
+        "worker_metrics",
         "worker_pid",
     }
     assert found["qdrant"] is None

@@ -93,6 +93,7 @@ OPERATIONS = {
     "revoke_key": "DELETE /api/v1/keys/{key_id}",
     "get_liveness": "GET /api/v1/health/live",
     "get_readiness": "GET /api/v1/health/ready",
+    "get_metrics": "GET /api/v1/metrics",
 }
 
 

@@ -22,6 +22,7 @@ KEYS = {
     "qdrant",
     "model",
     "api_pid",
+    "worker_metrics",
     "worker_pid",
 }
 

@@ -1,16 +1,14 @@
-"""Logging and error tracking, configured once by each composition root."""
+"""Logs: lines for people or JSON, on standard error."""
 
 from __future__ import annotations
 
 import logging
 import sys
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import structlog
+from opentelemetry import trace
 from structlog.typing import EventDict
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from orchestrator.secrets import scrub_known
 from orchestrator.settings import Settings
@@ -25,11 +23,11 @@ _QUIETER = {
 }
 
 
-def configure_telemetry(settings: Settings, *, process: str) -> None:
-    """Send logs to standard error, as lines for people or as JSON, and errors to Sentry where it is configured.
+def send_logs(settings: Settings, process: str) -> None:
+    """Send logs to standard error, as lines for people or as JSON.
 
     Args:
-        settings: `log_level`, `log_format`, `sentry_dsn`, `environment`.
+        settings: `log_level`, `log_format`.
         process: `api` or `worker`, kept in every line.
     """
 
@@ -41,6 +39,7 @@ def configure_telemetry(settings: Settings, *, process: str) -> None:
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         name_process,
+        _name_trace,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -68,35 +67,12 @@ def configure_telemetry(settings: Settings, *, process: str) -> None:
     root.setLevel(settings.log_level)
     for name, level in _QUIETER.items():
         logging.getLogger(name).setLevel(max(level, root.level))
-    _forward_temporal_log()
-    _configure_sentry(settings, process)
 
 
-def _forward_temporal_log() -> None:
-    """Send what Temporal's native core has to say where our lines go; by itself it prints coloured text."""
-    forwarding = LogForwardingConfig(logging.getLogger("temporalio.core"), append_target_to_name=False)
-    logged = LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding)
-    # The first client of the process decides the runtime; later ones share it.
-    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=logged)), error_if_already_set=False)
-
-
-def _configure_sentry(settings: Settings, process: str) -> None:
-    if settings.sentry_dsn is None:
-        return
-    if find_spec("sentry_sdk") is None:
-        structlog.get_logger(__name__).warning(
-            "SENTRY_DSN is set, but sentry-sdk is not installed; errors stay in the log"
-        )
-        return
-    sentry = import_module("sentry_sdk")
-
-    def scrubbed(event: Any, _hint: object) -> Any:
-        return scrub_known(None, "", event)
-
-    sentry.init(
-        dsn=settings.sentry_dsn.get_secret_value(),
-        environment=settings.environment,
-        before_send=scrubbed,
-        before_breadcrumb=scrubbed,
-    )
-    sentry.set_tag("process", process)
+def _name_trace(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Say which trace and span a line belongs to, where traces are sent."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = trace.format_trace_id(context.trace_id)
+        event["span_id"] = trace.format_span_id(context.span_id)
+    return event
