@@ -257,6 +257,7 @@ class AgentTurns:
         found.kind = "workflow" if spec.kind == "workflow" else "activity"
         found.mcp_server, found.requires_approval = spec.mcp_server, spec.requires_approval
         found.workflow_id, found.version = spec.workflow_id, spec.version
+        found.timeout_seconds = spec.timeout_seconds
         try:
             found.arguments = completed(spec, sane_json(strict_json(call.arguments_text)), turn.collection)
         except (ValueError, RecursionError) as error:

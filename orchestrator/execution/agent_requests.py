@@ -23,6 +23,8 @@ from orchestrator.execution.state import AgentLoop, ExecutionState, ToolCall
 
 TOOL_START_TO_CLOSE_SECONDS = 60.0
 TOOL_SCHEDULE_TO_CLOSE_SECONDS = 3_600.0
+REPORT_SECONDS = 2.0
+"""A tool's own time is up before its attempt's, so that it says itself that it was too slow."""
 SUMMARY_SECONDS = 60.0
 SUMMARY_RETRY = RetryRule(2, 1.0, 2.0, 10.0, ())
 """The step waits for the summary of its session, and the next task asks for it again: not worth a long wait."""
@@ -93,7 +95,9 @@ def tool_request(state: ExecutionState, place: Place, loop: AgentLoop, call: Too
         agent_version=loop.agent_version,
         tools_sha256=loop.tools_sha256,
     )
-    own = place.step.timeouts
+    own, seconds = place.step.timeouts, TOOL_START_TO_CLOSE_SECONDS
+    if request.timeout_seconds is not None:
+        seconds = request.timeout_seconds + REPORT_SECONDS
     return ScheduleActivity(
         activity_id=_identifier(place, suffix),
         activity="call_tool",
@@ -101,8 +105,8 @@ def tool_request(state: ExecutionState, place: Place, loop: AgentLoop, call: Too
         result_type=CallToolResult,
         retry=place.step.retry,
         timeouts=TimeoutRule(
-            request.timeout_seconds or TOOL_START_TO_CLOSE_SECONDS,
-            min(own.schedule_to_close, TOOL_SCHEDULE_TO_CLOSE_SECONDS),
+            seconds,
+            min(own.schedule_to_close, max(TOOL_SCHEDULE_TO_CLOSE_SECONDS, 2 * seconds)),
             own.schedule_to_start,
             own.heartbeat,
         ),

@@ -32,7 +32,7 @@ class ToolCallRequest(BaseModel):
     """Set for `workflow`: the tool is a child execution of this workflow."""
     version: int | None = None
     timeout_seconds: float | None = None
-    """Start-to-close of one attempt; None: the built-in one."""
+    """What the tool may take for one attempt; None: a minute."""
     error: str | None = None
     """Why the call is not made (no such tool, wrong arguments): told to the model instead of a result."""
 

@@ -59,8 +59,7 @@ class McpServers:
         """
         async with self._breakers.guard(f"mcp:{server}", lease_seconds=self._settings[server].connect_seconds):
             found = await self._sessions[server].tools()
-        gated = self._settings[server].requires_approval
-        return [_spec(server, tool, gated) for tool in sorted(found, key=lambda tool: tool.name)]
+        return [_spec(server, tool, self._settings[server]) for tool in sorted(found, key=lambda tool: tool.name)]
 
     async def call(self, spec: ToolSpec, arguments: Any, context: ToolContext) -> Any:
         """Call a tool; the result is its structured content, else its text, else its content as JSON.
@@ -97,7 +96,8 @@ class McpServers:
             return McpServerReport(name, transport, (), error)
 
 
-def _spec(server: str, tool: Tool, gated: Sequence[str]) -> ToolSpec:
+def _spec(server: str, tool: Tool, settings: McpServerSettings) -> ToolSpec:
+    gated = settings.requires_approval
     return ToolSpec(
         name=model_name(server, tool.name),
         description=tool.description or tool.title or tool.name,
@@ -106,6 +106,8 @@ def _spec(server: str, tool: Tool, gated: Sequence[str]) -> ToolSpec:
         requires_approval="*" in gated or tool.name in gated,
         mcp_server=server,
         mcp_tool=tool.name,
+        # A call may have to open the session first.
+        timeout_seconds=settings.connect_seconds + settings.call_seconds,
     )
 
 

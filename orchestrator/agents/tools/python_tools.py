@@ -11,7 +11,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from typing import Any, overload
 
@@ -52,7 +52,11 @@ def tool(function: Callable[..., Any], /) -> PythonTool: ...
 
 @overload
 def tool(
-    *, name: str | None = None, description: str | None = None, requires_approval: bool = False
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    requires_approval: bool = False,
+    timeout_seconds: float | None = None,
 ) -> Callable[[Callable[..., Any]], PythonTool]: ...
 
 
@@ -63,6 +67,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     requires_approval: bool = False,
+    timeout_seconds: float | None = None,
 ) -> PythonTool | Callable[[Callable[..., Any]], PythonTool]:
     """Make a tool of a function; its docstring describes it, its type hints are the schema of its arguments.
 
@@ -74,13 +79,16 @@ def tool(
         name: the tool's name; the function's by default.
         description: what models are told; the first paragraph of the docstring by default.
         requires_approval: people must agree to every call that a model asks for.
+        timeout_seconds: what one call may take; by default what who calls it gives it, in an agent's loop a minute.
 
     Raises:
         InvalidTool: a parameter has no type hint, or one that JSON cannot carry.
     """
 
     def decorate(target: Callable[..., Any]) -> PythonTool:
-        return _python_tool(target, name, description, requires_approval)
+        found = _python_tool(target, name, description)
+        own = replace(found.spec, requires_approval=requires_approval, timeout_seconds=timeout_seconds)
+        return replace(found, spec=own)
 
     return decorate if function is None else decorate(function)
 
@@ -142,7 +150,8 @@ class PythonTools:
         if found.context_name is not None:
             given[found.context_name] = context
         try:
-            result = await self._run(found.function, given)
+            async with asyncio.timeout(spec.timeout_seconds):
+                result = await self._run(found.function, given)
         except OrchestratorError:
             raise
         except TimeoutError as error:
@@ -190,9 +199,7 @@ def json_result(name: str, result: Any) -> Any:
         ) from error
 
 
-def _python_tool(
-    function: Callable[..., Any], name: str | None, description: str | None, requires_approval: bool
-) -> PythonTool:
+def _python_tool(function: Callable[..., Any], name: str | None, description: str | None) -> PythonTool:
     if not callable(function):
         raise InvalidTool(f"{function!r} is no function", hint="decorate a function with @tool")
     chosen = name or str(getattr(function, "__name__", ""))
@@ -207,7 +214,7 @@ def _python_tool(
         parameters = _schema(model)
     except Exception as error:
         raise InvalidTool(f"tool '{chosen}': its parameters have no JSON Schema: {error}") from error
-    spec = ToolSpec(chosen, " ".join(told.split()), parameters, "python", requires_approval)
+    spec = ToolSpec(chosen, " ".join(told.split()), parameters, "python")
     return PythonTool(spec, function, model, context_name)
 
 

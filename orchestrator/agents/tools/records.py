@@ -26,7 +26,7 @@ REQUEST_ROOTS = ("arguments",)
 SECRET_FIELDS = ("headers", "query", "auth")
 """Where `secrets.NAME` may stand, as in an `api_call`."""
 RESULT_ROOTS = ("arguments", "response")
-BUILTIN_NAMES = frozenset({"get_time", "http_request", "vector_search"})
+BUILTIN_NAMES = frozenset({"get_time", "http_request", "remember", "vector_search"})
 NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 _FIXED_HOST = re.compile(r"https?://[^/?#{}\s]+(?:[/?#]|$)", re.IGNORECASE)
 
@@ -89,6 +89,7 @@ class ToolRecord(Part):
             requires_approval=self.requires_approval,
             workflow_id=None if workflow is None else workflow.workflow_id,
             version=None if workflow is None else workflow.version,
+            timeout_seconds=self.timeout_seconds,
         )
 
 

@@ -28,6 +28,7 @@ class ToolSpec:
         version: of that workflow; None: the latest.
         mcp_server: of an `mcp` tool: the server's name in the settings.
         mcp_tool: of an `mcp` tool: its own name on that server.
+        timeout_seconds: what one call may take; None: as long as who calls it gives it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ToolSpec:
     version: int | None = None
     mcp_server: str | None = None
     mcp_tool: str | None = None
+    timeout_seconds: float | None = None
 
     @property
     def sha256(self) -> str:

@@ -109,6 +109,24 @@ async def test_what_goes_wrong_is_classified(
     assert caught.value.retryable == retryable
 
 
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_a_tool_that_takes_longer_than_it_may_is_a_timeout(asynchronous: bool) -> None:
+    held = threading.Event()
+
+    async def sleeps() -> None:
+        await asyncio.Event().wait()
+
+    def waits() -> None:
+        held.wait()
+
+    tools = PythonTools()
+    tools.register(tool(name="slow", description="Waits.", timeout_seconds=0.05)(sleeps if asynchronous else waits))
+    assert (await Toolbox([tools]).find("slow")).timeout_seconds == 0.05
+    with pytest.raises(AttemptTimeout, match="'slow'"):
+        await call(Toolbox([tools]), "slow")
+    held.set()
+
+
 def test_what_cannot_be_a_tool_is_refused() -> None:
     def unhinted(city) -> str:  # type: ignore[no-untyped-def] # that is the point
         """Has no hint."""

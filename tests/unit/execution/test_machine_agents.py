@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from orchestrator.execution import commands as cm
 from orchestrator.execution import events as ev
 from orchestrator.execution.messages import BudgetRaise
@@ -110,3 +112,15 @@ def test_no_agent_waits_for_the_share_of_a_child_that_nobody_awaits() -> None:
     assert driver.state.outcome == "completed"
     assert driver.state.budget is not None
     assert driver.state.budget.reserved == {}
+
+
+@pytest.mark.parametrize(("own", "attempt", "all_attempts"), [(None, 60, 3600), (5, 7, 3600), (4_000, 4_002, 8_004)])
+def test_a_tool_takes_as_long_as_it_may(own: float | None, attempt: float, all_attempts: float) -> None:
+    call = ToolCallRequest(call_id="c", tool="t", timeout_seconds=own)
+    driver = MachineDriver(document(agent("a")), agents=agents(call)).run()
+    (found,) = [
+        command.timeouts
+        for command in driver.commands
+        if isinstance(command, cm.ScheduleActivity) and command.activity == "call_tool"
+    ]
+    assert (found.start_to_close, found.schedule_to_close) == (attempt, all_attempts)
