@@ -14,7 +14,7 @@ from orchestrator.definition.models import Foreach, Loop, Parallel, Switch
 from orchestrator.execution.budgets import Ledger, budget_of
 from orchestrator.execution.errors import RequestError
 from orchestrator.execution.live_data import json_bytes
-from orchestrator.execution.messages import Lineage
+from orchestrator.execution.messages import ErrorInfo, Lineage
 from orchestrator.execution.paths import join_path
 from orchestrator.execution.state import ROOT, ExecutionState, ScopeState, StepRecord
 from orchestrator.expressions.suggestions import did_you_mean
@@ -185,8 +185,33 @@ class _Recovery:
         for step_id in list(scope.steps):
             record = scope.steps[step_id]
             unfinished = record.state in ("failed", "cancelled", "running") and not record.tolerated
-            if unfinished and not self._block(around, compiled.steps[step_id], record):
+            if not unfinished or self._handler(around, step_id, record):
+                continue
+            if not self._block(around, compiled.steps[step_id], record):
                 self._fresh(around, step_id, new_keys=compiled.steps[step_id].is_block)
+
+    def _handler(self, around: list[ScopeState], step_id: str, record: StepRecord) -> bool:
+        """Go on inside the handler that a step had come to; False where it had come to none.
+
+        The step's own failure is decided then, and steps of the handler that completed are not repeated.
+        """
+        tries = around[-1].tries + record.retried
+        scope = next((scope for scope in self._held_by(around[-1], step_id, tries) if _is_handler(scope)), None)
+        if scope is None:
+            return False
+        record.state, record.cancelling, record.finished_at, record.awaits = "running", False, None, None
+        record.error = ErrorInfo.model_validate(scope.names["error"])
+        record.scopes = [scope.scope_id]
+        self._reopen([*around, scope])
+        return True
+
+    def _held_by(self, around: ScopeState, step_id: str, tries: int) -> list[ScopeState]:
+        """Return the scopes that are known of one try of a step."""
+        return [
+            scope
+            for scope in self._state.scopes.values()
+            if scope.parent == around.scope_id and scope.owner == step_id and scope.tries == tries
+        ]
 
     def _fresh(self, around: list[ScopeState], step_id: str, *, new_keys: bool) -> None:
         """Let a step begin anew, under ids (and keys) that nothing inside it has had."""
@@ -228,15 +253,8 @@ class _Recovery:
 
     def _scopes_of(self, around: ScopeState, step: CompiledStep, record: StepRecord) -> dict[str, ScopeState]:
         """Return the scopes that are known of a block's last try, by part and prefix."""
-        tries = around.tries + record.retried
-        return {
-            f"{scope.prefix}:{scope.part}": scope
-            for scope in self._state.scopes.values()
-            if scope.parent == around.scope_id
-            and scope.owner == step.step_id
-            and scope.tries == tries
-            and not scope.part.startswith("handler:")
-        }
+        held = self._held_by(around, step.step_id, around.tries + record.retried)
+        return {f"{scope.prefix}:{scope.part}": scope for scope in held if not _is_handler(scope)}
 
     def _items(
         self, path: str, record: StepRecord, cursor: dict[str, Any], found: dict[str, ScopeState]
@@ -269,6 +287,10 @@ class _Recovery:
         reopened = [by_name[name] for name in due if name in by_name and name not in waiting]
         cursor["waiting"] = [name for name in due if name not in by_name or name in waiting]
         return reopened
+
+
+def _is_handler(scope: ScopeState) -> bool:
+    return scope.part.startswith("handler:")
 
 
 def _with_dependents(definition: CompiledDefinition, first: set[str]) -> list[str]:

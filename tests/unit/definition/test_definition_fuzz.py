@@ -6,13 +6,14 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.definition import validate_definition
+from tests.support.properties import looked_through
 from tests.unit.definition.documents import document, rich, value
 
-QUIET = settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUIET = looked_through(150)
 WORDS = ("steps", "step_id", "step_type", "transform", "switch", "foreach", "loop", "cases", "on_error", "compensate")
 EXPRESSIONS = ("{{ steps.x.output }}", "{{", "{{ 1 + }}", "input.a", "", "{{ {a: 1} }}", "*", "~/\u0000", "\ud800")
 TEXTS = st.one_of(st.sampled_from(WORDS), st.sampled_from(EXPRESSIONS), st.text(max_size=5))

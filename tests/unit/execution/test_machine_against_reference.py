@@ -5,22 +5,18 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from orchestrator.execution import events as ev
 from orchestrator.execution.messages import ErrorInfo
 from tests.support.machine_driver import BEGIN, MachineDriver
+from tests.support.properties import looked_through
 from tests.unit.execution.generated_documents import documents, script_of
 from tests.unit.execution.reference_model import Reference
 from tests.unit.execution.reference_parts import NEVER, SECOND, Ambiguous, Error
 
-RELAXED = settings(
-    max_examples=250,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-)
+RELAXED = looked_through(250)
 
 
 def shown(error: ErrorInfo | Error | None) -> tuple[str, str | None, str | None] | None:

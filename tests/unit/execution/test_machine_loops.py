@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.execution import events as ev
 from orchestrator.execution.messages import BudgetRaise
 from orchestrator.execution.state import TERMINAL
 from tests.support.machine_driver import MachineDriver
+from tests.support.properties import looked_through
 from tests.unit.execution.generated_documents import everything, script_of
 from tests.unit.execution.generated_loops import loops_of
 from tests.unit.execution.test_machine_promises import AFTER_ALL, EVENTS, LAST, PATHS
@@ -27,12 +28,7 @@ TOLD: st.SearchStrategy[ev.Event] = st.one_of(
 MESSAGES = st.lists(st.tuples(st.floats(0, 120), TOLD), max_size=16)
 
 
-@settings(
-    max_examples=200,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@looked_through(200)
 @given(everything(loops=True), st.integers(0, 10_000), MESSAGES, st.sampled_from([1, 3]))
 def test_promises_hold_for_agents_in_loops(
     document: dict[str, Any], seed: int, messages: list[tuple[float, ev.Event]], restore_every: int

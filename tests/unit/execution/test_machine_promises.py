@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.execution import events as ev
 from orchestrator.execution.state import TERMINAL
 from tests.support.machine_driver import MachineDriver
+from tests.support.properties import looked_through
 from tests.unit.execution.generated_documents import everything, script_of
 
 HOLDERS = ("operator", "workflow")
@@ -37,12 +38,7 @@ MESSAGES = st.lists(st.tuples(st.floats(0, 120), EVENTS), max_size=12)
 LAST: list[tuple[float, ev.Event]] = [(AFTER_ALL, ev.ResumeRequested(holder)) for holder in HOLDERS]
 
 
-@settings(
-    max_examples=200,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@looked_through(200)
 @given(everything(), st.integers(0, 10_000), MESSAGES, st.sampled_from([1, 3]))
 def test_promises_hold_whatever_people_do(
     document: dict[str, Any], seed: int, messages: list[tuple[float, ev.Event]], restore_every: int

@@ -7,14 +7,15 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.execution import events as ev
 from orchestrator.execution.errors import RequestError
 from orchestrator.execution.recovery import rerun, retried
-from orchestrator.execution.state import TERMINAL
+from orchestrator.execution.state import ROOT, TERMINAL
 from tests.support.machine_driver import MachineDriver, Play, Script, state_json
+from tests.support.properties import looked_through
 from tests.unit.execution.generated_documents import documents, script_of
 from tests.unit.execution.steps import BOOM, Json, agent, document, foreach, parallel, value, wait
 
@@ -124,6 +125,24 @@ def test_a_failure_that_was_tolerated_or_handled_stays() -> None:
     assert retry_of(ended).order == ["bad"]
 
 
+HANDLER = [{"errors": ["*"], "steps": [agent("h1"), agent("h2", depends_on=["h1"])]}]
+
+
+@pytest.mark.parametrize(
+    "step", [agent("f", on_error=HANDLER), foreach("f", "[1, 2]", agent("x"), on_error=HANDLER)], ids=["leaf", "block"]
+)
+def test_a_retry_goes_on_inside_the_handler_that_failed(step: dict[str, Any]) -> None:
+    failing = {"f": [BOOM], "f[1].x": [BOOM], "f.h2": [BOOM]}
+    ended = MachineDriver(document(step), failing).run()
+    assert ended.error_type() == "boom"
+    again = retry_of(ended, {"f.h2": [BOOM]})
+    assert (again.order, again.state.outcome) == (["f.h2"], "failed")
+    assert again.state.error is not None and again.state.error.cause is not None
+    last = retry_of(again)
+    assert (last.order, last.state.outcome) == (["f.h2"], "completed")
+    assert last.state.scopes[ROOT].steps["f"].handled
+
+
 def test_the_deadline_of_a_retry_is_its_own() -> None:
     steps = [agent("a"), agent("b", depends_on=["a"])]
     ended = MachineDriver(document(*steps, timeouts={"execution_seconds": 5}), {"b": [Play(60)]}).run()
@@ -137,7 +156,7 @@ def test_an_execution_whose_steps_all_completed_fails_again_at_its_output() -> N
     assert (again.order, again.state.outcome) == ([], "failed")
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@looked_through(60)
 @given(documents(blocks=True), st.integers(0, 10_000), st.floats(0, 40))
 def test_whatever_happened_a_retry_repeats_nothing_that_completed(
     source: dict[str, Any], seed: int, stop: float
@@ -234,7 +253,7 @@ def test_what_cannot_be_rerun_is_named(from_step: str, outputs: dict[str, Any], 
     assert hint in (raised.value.hint or "")
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@looked_through(60)
 @given(documents(blocks=True), st.integers(0, 10_000), st.data())
 def test_whatever_happened_a_rerun_comes_to_its_end(source: dict[str, Any], seed: int, data: st.DataObject) -> None:
     ended = MachineDriver(source, script_of(seed)).run()

@@ -6,7 +6,7 @@ import copy
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.expressions import (
@@ -18,8 +18,9 @@ from orchestrator.expressions import (
     compile_template,
 )
 from orchestrator.expressions.table import FUNCTIONS
+from tests.support.properties import looked_through
 
-SETTINGS = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+SETTINGS = looked_through(250)
 CONTEXT: dict[str, Json] = {
     "input": {"a": 1, "b": "text", "c": [1, 2.5, "x", None, True], "d": {"e": {"f": []}}, "half": "\ud800"},
     "steps": {"s": {"status": "completed", "output": {"rows": [{"k": "a", "v": 1}, {"k": "b", "v": 2}]}}},
