@@ -60,12 +60,17 @@ async def _record(scope: Scope, access: Access | None, status: int, location: st
         role=access.key.role if access.key else "",
         operation=access.operation,
         method=scope["method"],
-        target=(location or scope["path"])[:LONGEST_TARGET],
+        target=_target(scope["path"], location)[:LONGEST_TARGET],
         status=status,
         reason=(access.reason or "")[:LONGEST_REASON],
         address=scope["client"][0] if scope.get("client") else "",
     )
     await services.audit.record(entry)
+
+
+def _target(path: str, location: str) -> str:
+    """What was created; of an action, whose answer points at what it was done to, its own path."""
+    return path if not location or path.startswith(location) else location
 
 
 def _location(message: Message) -> str:

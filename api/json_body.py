@@ -6,12 +6,14 @@ import asyncio
 import email.message
 from collections.abc import Callable, Coroutine
 from typing import Any
+from urllib.parse import quote
 
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from api.access import authorize, note_reason
+from api.execution_links import PREFIX
 from api.strict_json import parse_json
 from orchestrator.execution.errors import PayloadTooLarge, RequestError, UnsupportedMediaType
 
@@ -20,11 +22,11 @@ _PARSE_INLINE_BYTES = 64 * 1024
 
 
 class StrictJsonRoute(APIRoute):
-    """A route that reads its body with `read_json_body` before FastAPI sees it."""
+    """A route that reads its body strictly before FastAPI sees it, and says where an accepted action can be watched."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind the strict reader."""
-        handler = super().get_route_handler()
+        handler = located(super().get_route_handler(), self.path_format)
         field = self.body_field
         if field is None:
             return handler
@@ -38,6 +40,22 @@ class StrictJsonRoute(APIRoute):
             return await handler(read)
 
         return read_then_handle
+
+
+def located(
+    handler: Callable[[Request], Coroutine[Any, Any, Response]], path: str
+) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """Give answers of 202 without a `Location` that of the resource that was acted on: the path's first parameter."""
+    resource = f"{PREFIX}{path[: path.find('}') + 1]}" if "}" in path else ""
+
+    async def handle_located(request: Request) -> Response:
+        response = await handler(request)
+        if response.status_code == 202 and "location" not in response.headers and resource:
+            names = {name: quote(str(value), safe="") for name, value in request.path_params.items()}
+            response.headers["location"] = resource.format(**names)
+        return response
+
+    return handle_located
 
 
 class _ReadRequest(Request):

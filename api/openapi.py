@@ -35,6 +35,28 @@ _TAGS = [
 ]
 
 
+def _header(description: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": schema}
+
+
+_EXECUTION = "/api/v1/executions/ex-k3v7q2mzt4ahb6wnc5xdyrpejs"
+_LOCATION = _header("where it can be read", type="string", examples=[_EXECUTION])
+_ETAG = _header("the version, for `If-Match`", type="string", pattern='^"[0-9]+"$', examples=['"3"'])
+_RETRY_AFTER = _header("seconds to wait before the next try", type="integer", minimum=1, examples=[2])
+_HEADERS: dict[str, dict[str, Any]] = {
+    "201": {"Location": _LOCATION},
+    "202": {"Location": _LOCATION},
+    "401": {"WWW-Authenticate": _header("how to send a key", type="string", examples=['Bearer realm="orchestrator"'])},
+    "429": {"Retry-After": _RETRY_AFTER},
+    "503": {"Retry-After": _RETRY_AFTER},
+}
+_STARTS = {"execute_workflow", "invoke_agent", "receive_webhook"}
+_VERSIONED = {
+    *(f"{verb}_{kind}" for verb in ("create", "get", "put") for kind in ("workflow", "agent", "tool", "schedule")),
+    *(f"{verb}_schedule" for verb in ("pause", "resume", "trigger")),
+    "restore_workflow_version",
+}
+"""Operations whose answers carry an `ETag`."""
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer <API key>"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -65,6 +87,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         for operation in operations.values():
             _replace_validation_error(operation["responses"])
             _describe_access(operation)
+            _describe_headers(operation)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     return document
@@ -81,6 +104,19 @@ def _describe_access(operation: dict[str, Any]) -> None:
     for status, response in problems(401, 403, 429, 503).items():
         responses.setdefault(str(status), response)
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _describe_headers(operation: dict[str, Any]) -> None:
+    name = operation.get("operationId", "")
+    for status, response in operation["responses"].items():
+        found = dict(_HEADERS.get(status, {}))
+        if status[0] == "2" and name in _VERSIONED:
+            # Agents that a package brings have no versions.
+            found |= {"ETag": {**_ETAG, "required": name != "get_agent"}}
+        if status == "200" and "202" in operation["responses"] and name in _STARTS:
+            found |= _HEADERS["202"]
+        if found:
+            response["headers"] = {**response.get("headers", {}), **found}
 
 
 def _replace_validation_error(responses: dict[str, Any]) -> None:

@@ -12,19 +12,30 @@ from orchestrator.execution.errors import RequestError, WorkflowNotFound
 
 MOST_VERSIONS = 2**31 - 1
 _WORKFLOW_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_SLUG = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')
 
-Limit = Annotated[int, Query(ge=1, le=200, description="items per page")]
+Limit = Annotated[int, Query(ge=1, le=200, description="items per page", examples=[50])]
 Cursor = Annotated[str | None, Query(max_length=2000, description="`next_cursor` of the page before")]
-VersionQuery = Annotated[int | None, Query(ge=1, le=MOST_VERSIONS, description="the latest by default")]
-VersionPath = Annotated[int, Path(ge=1, le=MOST_VERSIONS)]
+VersionQuery = Annotated[int | None, Query(ge=1, le=MOST_VERSIONS, description="the latest by default", examples=[1])]
+VersionPath = Annotated[int, Path(ge=1, le=MOST_VERSIONS, examples=[1])]
 WorkflowIdQuery = Annotated[
-    str | None, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="only executions of this workflow")
+    str | None,
+    Query(
+        pattern=_SLUG,
+        description="only executions of this workflow",
+        examples=["lead-processing"],
+    ),
 ]
 ScheduleIdQuery = Annotated[
-    str | None, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="only executions that this schedule started")
+    str | None,
+    Query(
+        pattern=_SLUG,
+        description="only executions that this schedule started",
+        examples=["nightly-report"],
+    ),
 ]
-ScheduleId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", examples=["nightly-report"])]
+ScheduleId = Annotated[str, Path(pattern=_SLUG, examples=["nightly-report"])]
 AgentType = Annotated[str, Path(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", examples=["sales"])]
 StepPath = Annotated[
     str,
@@ -56,7 +67,9 @@ StartKey = Annotated[
         examples=["order-4711"],
     ),
 ]
-ExecutionId = Annotated[str, Path(description="`execution_id`, Temporal's workflow id")]
+ExecutionId = Annotated[
+    str, Path(description="`execution_id`, Temporal's workflow id", examples=["ex-k3v7q2mzt4ahb6wnc5xdyrpejs"])
+]
 
 
 def existing_workflow_id(workflow_id: Annotated[str, Path(examples=["lead-processing"])]) -> str:

@@ -14,25 +14,21 @@ from temporalio.client import (
     ScheduleActionResult,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
-    ScheduleCalendarSpec,
     ScheduleDescription,
-    ScheduleIntervalSpec,
     ScheduleListDescription,
     ScheduleOverlapPolicy,
     SchedulePolicy,
-    ScheduleRange,
-    ScheduleSpec,
     ScheduleState,
     ScheduleUpdate,
-    ScheduleUpdateInput,
 )
 from temporalio.common import TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Services
 from api.execution_lists import tags_of
+from api.schedule_revisions import check_revision, revision_of, update_revision
+from api.schedule_times import spec_of
 from api.schemas.schedules import (
-    CalendarTimes,
     NewSchedule,
     Overlap,
     ScheduleBody,
@@ -40,14 +36,11 @@ from api.schemas.schedules import (
     ScheduledRun,
     SchedulePage,
     ScheduleSummary,
-    ScheduleTimes,
-    moment_of,
 )
 from api.starts import check_input, check_tags, pin_definition
 from api.temporal_pages import page_cursor, page_token
 from api.times import text_of
 from orchestrator.client import deleted_note, pause_schedule
-from orchestrator.definition.cron import Calendar, read_cron, read_field
 from orchestrator.definition.issues import Issue
 from orchestrator.execution.errors import PayloadTooLarge, RequestError, TemporalUnavailable
 from orchestrator.execution.errors_schedules import ScheduleExists, ScheduleNotFound
@@ -110,6 +103,7 @@ class ScheduleService:
         info, state = found.info, found.schedule.state
         return ScheduleDocument(
             schedule_id=schedule_id,
+            revision=revision_of(found),
             paused=state.paused,
             note=state.note or "",
             next_runs=[text_of(moment) or "" for moment in info.next_action_times],
@@ -128,36 +122,51 @@ class ScheduleService:
             **{**body, "tags": body.get("tags") or {}},
         )
 
-    async def replace(self, schedule_id: str, body: ScheduleBody) -> ScheduleDocument:
+    async def replace(self, schedule_id: str, body: ScheduleBody, *, if_revision: int | None) -> ScheduleDocument:
         """Replace all of a schedule; its runs and their counts stay.
 
+        Args:
+            schedule_id: which one.
+            body: all of it.
+            if_revision: what the change rests on.
+
         Raises:
+            VersionConflict: somebody changed it since.
             ScheduleNotFound: there is none with this id.
             WorkflowNotFound: there is no such workflow or version.
             WorkflowDeleted: it starts no more executions.
             RequestError: as for `create`.
         """
         await self._check(body)
+        found = await self._describe(schedule_id)
+        _action_of(found)
+        check_revision(found, if_revision)
 
-        def changed(present: ScheduleUpdateInput) -> ScheduleUpdate:
-            paused = present.description.schedule.state.paused if body.paused is None else body.paused
+        def changed(present: ScheduleDescription) -> ScheduleUpdate:
+            paused = present.schedule.state.paused if body.paused is None else body.paused
             return ScheduleUpdate(self._schedule(schedule_id, body, paused=paused), _attributes(body))
 
-        _action_of(await self._describe(schedule_id))
         try:
             async with self._calls.bounded():
-                await self._client.get_schedule_handle(schedule_id).update(changed)
+                if if_revision is None:
+                    handle = self._client.get_schedule_handle(schedule_id)
+                    await handle.update(lambda present: changed(present.description))
+                else:
+                    await update_revision(self._client, found, changed(found))
         except RPCError as error:
             raise _refused(error, schedule_id) from error
         return await self.read(schedule_id)
 
-    async def delete(self, schedule_id: str) -> None:
+    async def delete(self, schedule_id: str, *, if_revision: int | None) -> None:
         """Delete a schedule; executions that it started run on.
 
         Raises:
             ScheduleNotFound: there is none with this id.
+            VersionConflict: somebody changed it since.
         """
-        _action_of(await self._describe(schedule_id))
+        found = await self._describe(schedule_id)
+        _action_of(found)
+        check_revision(found, if_revision)
         await self._act(schedule_id, "delete")
 
     async def pause(self, schedule_id: str, reason: str) -> ScheduleDocument:
@@ -290,42 +299,6 @@ class ScheduleService:
             pause_on_failure=body.pause_on_failure,
         )
         return Schedule(action, spec_of(body), policy, ScheduleState(note=body.note or None, paused=paused))
-
-
-def spec_of(times: ScheduleTimes) -> ScheduleSpec:
-    """Return Temporal's form of a schedule's times: cron expressions become calendars."""
-    calendars = [calendar for text in times.cron for calendar in read_cron(text)]
-    calendars += [_fields_of(item) for item in times.calendars]
-    return ScheduleSpec(
-        calendars=[_calendar(item) for item in calendars],
-        intervals=[
-            ScheduleIntervalSpec(timedelta(seconds=item.every_seconds), timedelta(seconds=item.offset_seconds))
-            for item in times.intervals
-        ],
-        skip=[_calendar(_fields_of(item)) for item in times.skip],
-        start_at=moment_of(times.start_at) if times.start_at else None,
-        end_at=moment_of(times.end_at) if times.end_at else None,
-        jitter=timedelta(seconds=times.jitter_seconds) if times.jitter_seconds else None,
-        time_zone_name=times.time_zone,
-    )
-
-
-def _fields_of(times: CalendarTimes) -> Calendar:
-    every = {"second": "0-59", "minute": "0-59", "hour": "0-23"}
-    return {
-        # Temporal reads an absent one of these as 0.
-        name: read_field(name, every.get(name, text) if text.strip() == "*" else text)
-        for name, text in times.model_dump().items()
-    }
-
-
-def _calendar(fields: Calendar) -> ScheduleCalendarSpec:
-    given: dict[str, Any] = {
-        name: [ScheduleRange(span.first, span.last, span.step) for span in spans]
-        for name, spans in fields.items()
-        if spans
-    }
-    return ScheduleCalendarSpec(**given)
 
 
 def _attributes(body: ScheduleBody) -> TypedSearchAttributes:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Response
 from api.dependencies import Services, ServicesDep
 from api.execution_links import PREFIX
 from api.json_body import StrictJsonRoute
-from api.parameters import Cursor, Limit, ScheduleId, WorkflowIdQuery
+from api.parameters import Cursor, ExpectedVersion, Limit, ScheduleId, WorkflowIdQuery, etag
 from api.schedules import ScheduleService
 from api.schemas.executions import ReasonRequest
 from api.schemas.problems import WITH_BODY, problems
@@ -41,26 +41,35 @@ async def create_schedule(services: ServicesDep, body: NewSchedule, response: Re
     In `cron` a day of the month and a day of the week mean either of them, as in crontab(5); in `calendars` both.
     The input is checked now; without `version` a later version may refuse it, and then the run fails.
     """
-    document = await _schedules(services).create(body)
-    response.headers["Location"] = f"{PREFIX}/schedules/{document.schedule_id}"
-    return document
+    found = await _schedules(services).create(body)
+    response.headers["Location"] = f"{PREFIX}/schedules/{body.schedule_id}"
+    return _answer(found, response)
 
 
 @router.get("/{schedule_id}", operation_id="get_schedule", summary="Read a schedule", responses=problems(404, 422, 503))
-async def get_schedule(services: ServicesDep, schedule_id: ScheduleId) -> ScheduleDocument:
+async def get_schedule(services: ServicesDep, schedule_id: ScheduleId, response: Response) -> ScheduleDocument:
     """Return a schedule with its next run times, its latest runs and those that have not ended."""
-    return await _schedules(services).read(schedule_id)
+    return _answer(await _schedules(services).read(schedule_id), response)
 
 
 @router.put(
     "/{schedule_id}",
     operation_id="put_schedule",
     summary="Change a schedule",
-    responses=problems(*WITH_BODY, 404, 410, 503),
+    responses=problems(*WITH_BODY, 404, 410, 412, 503),
 )
-async def put_schedule(services: ServicesDep, schedule_id: ScheduleId, body: ScheduleChange) -> ScheduleDocument:
-    """Replace all of a schedule; its runs and counts stay, and so does a pause unless `paused` says otherwise."""
-    return await _schedules(services).replace(schedule_id, body)
+async def put_schedule(
+    services: ServicesDep,
+    schedule_id: ScheduleId,
+    body: ScheduleChange,
+    expected: ExpectedVersion,
+    response: Response,
+) -> ScheduleDocument:
+    """Replace all of a schedule; its runs and counts stay, and so does a pause unless `paused` says otherwise.
+
+    The `ETag` counts changes and pauses, not runs.
+    """
+    return _answer(await _schedules(services).replace(schedule_id, body, if_revision=expected), response)
 
 
 @router.delete(
@@ -68,11 +77,11 @@ async def put_schedule(services: ServicesDep, schedule_id: ScheduleId, body: Sch
     operation_id="delete_schedule",
     summary="Delete a schedule",
     status_code=204,
-    responses=problems(404, 422, 503),
+    responses=problems(404, 412, 422, 503),
 )
-async def delete_schedule(services: ServicesDep, schedule_id: ScheduleId) -> None:
+async def delete_schedule(services: ServicesDep, schedule_id: ScheduleId, expected: ExpectedVersion) -> None:
     """Start nothing any more; executions that it started run on."""
-    await _schedules(services).delete(schedule_id)
+    await _schedules(services).delete(schedule_id, if_revision=expected)
 
 
 @router.post(
@@ -81,9 +90,12 @@ async def delete_schedule(services: ServicesDep, schedule_id: ScheduleId) -> Non
     summary="Pause a schedule",
     responses=problems(*WITH_BODY, 404, 503),
 )
-async def pause_schedule(services: ServicesDep, schedule_id: ScheduleId, body: Reason = None) -> ScheduleDocument:
+async def pause_schedule(
+    services: ServicesDep, schedule_id: ScheduleId, response: Response, body: Reason = None
+) -> ScheduleDocument:
     """Start nothing until `resume`; executions that run go on. What falls into the pause is not caught up."""
-    return await _schedules(services).pause(schedule_id, body.reason if body else "")
+    found = await _schedules(services).pause(schedule_id, body.reason if body else "")
+    return _answer(found, response)
 
 
 @router.post(
@@ -92,9 +104,12 @@ async def pause_schedule(services: ServicesDep, schedule_id: ScheduleId, body: R
     summary="Resume a schedule",
     responses=problems(*WITH_BODY, 404, 410, 503),
 )
-async def resume_schedule(services: ServicesDep, schedule_id: ScheduleId, body: Reason = None) -> ScheduleDocument:
+async def resume_schedule(
+    services: ServicesDep, schedule_id: ScheduleId, response: Response, body: Reason = None
+) -> ScheduleDocument:
     """Start executions again; 410 where the workflow was deleted."""
-    return await _schedules(services).resume(schedule_id, body.reason if body else "")
+    found = await _schedules(services).resume(schedule_id, body.reason if body else "")
+    return _answer(found, response)
 
 
 @router.post(
@@ -105,14 +120,22 @@ async def resume_schedule(services: ServicesDep, schedule_id: ScheduleId, body: 
     responses=problems(*WITH_BODY, 404, 410, 503),
 )
 async def trigger_schedule(
-    services: ServicesDep, schedule_id: ScheduleId, body: Annotated[TriggerRequest | None, Body()] = None
+    services: ServicesDep,
+    schedule_id: ScheduleId,
+    response: Response,
+    body: Annotated[TriggerRequest | None, Body()] = None,
 ) -> ScheduleDocument:
     """Start a run now, also while the schedule is paused; the overlap policy holds.
 
     The run shows up in `recent_runs` once Temporal has started it.
     """
-    return await _schedules(services).trigger(schedule_id, body.overlap if body else None)
+    return _answer(await _schedules(services).trigger(schedule_id, body.overlap if body else None), response)
 
 
 def _schedules(services: Services) -> ScheduleService:
     return ScheduleService(services)
+
+
+def _answer(document: ScheduleDocument, response: Response) -> ScheduleDocument:
+    response.headers["ETag"] = etag(document.revision)
+    return document

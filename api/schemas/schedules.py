@@ -194,6 +194,7 @@ class SchedulePage(BaseModel):
 class ScheduleDocument(ScheduleSummary):
     """One schedule."""
 
+    revision: int = Field(description="counts changes and pauses, not runs; the `ETag` for `If-Match`")
     input_data: Any
     cron: list[str]
     intervals: list[Interval]

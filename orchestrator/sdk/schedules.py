@@ -33,14 +33,16 @@ class ScheduleOperations:
         return get(path("schedules", schedule_id))
 
     @Operation
-    def put_schedule(self, schedule_id: str, schedule: Mapping[str, Any]) -> Call[ScheduleDocument]:
-        """Replace all of a schedule."""
-        return put(path("schedules", schedule_id), schedule)
+    def put_schedule(
+        self, schedule_id: str, schedule: Mapping[str, Any], *, expected_version: int | None = None
+    ) -> Call[ScheduleDocument]:
+        """Replace all of a schedule; `expected_version` is the `revision` that the change rests on."""
+        return put(path("schedules", schedule_id), schedule, expected_version=expected_version)
 
     @Operation
-    def delete_schedule(self, schedule_id: str) -> Call[None]:
+    def delete_schedule(self, schedule_id: str, *, expected_version: int | None = None) -> Call[None]:
         """Start nothing any more; executions that run go on."""
-        return delete(path("schedules", schedule_id))
+        return delete(path("schedules", schedule_id), expected_version=expected_version)
 
     @Operation
     def pause_schedule(self, schedule_id: str, reason: str | None = None) -> Call[ScheduleDocument]:

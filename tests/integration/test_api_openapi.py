@@ -169,6 +169,19 @@ def resolved(contract: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]
     return found
 
 
+def test_answers_say_which_headers_they_carry(contract: dict[str, Any]) -> None:
+    by_id = {operation["operationId"]: operation for _, operation in operations(contract)}
+    for name, operation in by_id.items():
+        for status, response in operation["responses"].items():
+            named = {header for header, described in response.get("headers", {}).items() if described["required"]}
+            assert ("Location" in named) == (status in ("201", "202")) or status == "200", (name, status)
+            assert ("Retry-After" in named) == (status in ("429", "503")), (name, status)
+            assert ("WWW-Authenticate" in named) == (status == "401"), (name, status)
+        if "if-match" in {parameter["name"] for parameter in operation.get("parameters", ())}:
+            reading = by_id[f"get_{name.removesuffix('_version').rpartition('_')[2]}"]
+            assert "ETag" in reading["responses"]["200"]["headers"], name
+
+
 def test_every_reference_resolves_and_nothing_of_the_frameworks_own_errors_is_left(contract: dict[str, Any]) -> None:
     def references(value: Any) -> Iterator[str]:
         if isinstance(value, dict):

@@ -316,3 +316,41 @@ async def test_the_client_has_every_operation_of_schedules(api: httpx2.AsyncClie
 
     await asyncio.to_thread(use)
     problem_in(await api.get(f"/schedules/{name}"), 404, "schedule-not-found")
+
+
+async def test_if_match_keeps_a_writer_from_overwriting_what_it_has_not_read(
+    api: httpx2.AsyncClient, name: str
+) -> None:
+    found = await created(api, name)
+    answer = await api.get(f"/schedules/{name}")
+    assert answer.headers["etag"] == f'"{found["revision"]}"'
+    read = {"If-Match": answer.headers["etag"]}
+    body = {key: value for key, value in schedule(name).items() if key != "schedule_id"}
+    changed = await api.put(f"/schedules/{name}", json={**body, "note": "one"}, headers=read)
+    assert (changed.status_code, changed.json()["note"]) == (200, "one"), changed.text
+    late = await api.put(f"/schedules/{name}", json={**body, "note": "two"}, headers=read)
+    assert problem_in(late, 412, "version-conflict")["revision"] == changed.json()["revision"]
+    problem_in(await api.delete(f"/schedules/{name}", headers=read), 412, "version-conflict")
+    # A pause is a change too, a run is none.
+    await api.post(f"/schedules/{name}/trigger")
+    assert (await api.get(f"/schedules/{name}")).headers["etag"] == changed.headers["etag"]
+    paused = await api.post(f"/schedules/{name}/pause")
+    assert paused.headers["etag"] != changed.headers["etag"]
+    stale = {"If-Match": changed.headers["etag"]}
+    problem_in(await api.put(f"/schedules/{name}", json=body, headers=stale), 412, "version-conflict")
+    fresh = {"If-Match": paused.headers["etag"]}
+    assert (await api.delete(f"/schedules/{name}", headers=fresh)).status_code == 204
+
+
+async def test_of_many_writers_with_the_same_if_match_one_wins(api: httpx2.AsyncClient, name: str) -> None:
+    found = await created(api, name)
+    body = {key: value for key, value in schedule(name).items() if key != "schedule_id"}
+    read = {"If-Match": f'"{found["revision"]}"'}
+    writes = [
+        api.put(f"/schedules/{name}", json={**body, "input_data": {"kind": str(number)}}, headers=read)
+        for number in range(6)
+    ]
+    answers = await asyncio.gather(*writes)
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 5
+    (won,) = (answer.json()["input_data"] for answer in answers if answer.status_code == 200)
+    assert (await api.get(f"/schedules/{name}")).json()["input_data"] == won

@@ -81,6 +81,8 @@ class Rest:
         """Send a request whose answer must have this status."""
         answer = self.http.request(method, path, **options)
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        if status in (201, 202):
+            assert answer.headers["location"].startswith("/api/v1/"), path
         document: dict[str, Any] = answer.json()
         return document
 

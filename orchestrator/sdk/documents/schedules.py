@@ -35,6 +35,7 @@ class ScheduleDocument(TypedDict):
     note: str
     next_runs: list[str]
     recent_runs: list[ScheduledRun]
+    revision: int
     input_data: Any
     cron: list[str]
     intervals: list[Interval]
