@@ -5,36 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from pydantic_core import to_json
 from temporalio.exceptions import ApplicationError
 
+from orchestrator.execution.error_bounds import bounded_details, clean_text
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.messages import StepCall
 from orchestrator.execution.policies import matches_error
 from orchestrator.expressions import ExpressionError
-
-MESSAGE_BYTES = 2048
-DETAILS_BYTES = 16 * 1024
-
-
-def clean_text(text: str, limit: int = MESSAGE_BYTES) -> str:
-    """Return text that UTF-8 can carry (lone surrogates replaced), cut to `limit` bytes."""
-    data = text.encode("utf-8", "replace")
-    if len(data) <= limit:
-        return data.decode("utf-8")
-    return data[: limit - 3].decode("utf-8", "ignore") + "…"
-
-
-def bounded_details(details: dict[str, Any]) -> dict[str, Any]:
-    """Return details that serialise to at most 16 KiB, replaced by a cut text where they do not."""
-    try:
-        text = to_json(details, fallback=repr)
-    except ValueError:
-        text = repr(details).encode("utf-8", "replace")
-        return {"truncated": clean_text(text.decode("utf-8", "replace"), DETAILS_BYTES // 4)}
-    if len(text) <= DETAILS_BYTES:
-        return details
-    return {"truncated": clean_text(text.decode("utf-8", "replace"), DETAILS_BYTES // 4)}
 
 
 def as_orchestrator_error(error: Exception) -> OrchestratorError:

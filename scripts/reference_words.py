@@ -57,6 +57,7 @@ ISSUES = {
     "duplicate-step-id": "A `step_id` stands twice; ids are unique in the whole document.",
     "endless-loop": "Warning: the loop's condition never ends it: it always fails with `loop-exhausted`.",
     "exclusive-join": "Warning: `all` joins steps of which one may be skipped.",
+    "id-too-long": "A `step_id` (or the name of a branch) over 64 characters, or a `workflow_id` over 63.",
     "invalid-json": "The document is not JSON.",
     "invalid-schema": "A schema is no self-contained JSON Schema 2020-12.",
     "invalid-value": "The value breaks a rule of its field.",

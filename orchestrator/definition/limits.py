@@ -9,6 +9,8 @@ NESTING = 32
 STEP_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 SECRET_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 WORKFLOW_ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+ID_CHARACTERS = {STEP_ID_PATTERN: 64, WORKFLOW_ID_PATTERN: 63}
+"""Longest ids, by their pattern."""
 MAX_PARALLEL_STEPS = 500
 """Activities in flight per execution; Temporal refuses more than 2,000 pending ones by failing the workflow task."""
 LIVE_BYTES = 64 * 1024 * 1024

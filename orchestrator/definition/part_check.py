@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from orchestrator.definition import limits
 from orchestrator.definition.issues import Issue, pointer_to
 from orchestrator.definition.parts import Part
 from orchestrator.expressions import suggest
@@ -85,7 +86,11 @@ def _issue(detail: ErrorDetails, model_class: type[Part], raw: Any, pointer: str
         return Issue("missing-field", f"'{last}' is required", where)
     message = detail["msg"].removeprefix("Value error, ")
     if kind == "string_pattern_mismatch":
-        message = f"{_shown(_value_at(raw, detail))} does not match {detail.get('ctx', {}).get('pattern', '')}"
+        value, pattern = _value_at(raw, detail), detail.get("ctx", {}).get("pattern", "")
+        most = limits.ID_CHARACTERS.get(pattern)
+        if most is not None and len(value) > most:
+            return Issue("id-too-long", f"{_shown(value)} has {len(value):,} characters; {most} are allowed", where)
+        message = f"{_shown(value)} does not match {pattern}"
     code = "wrong-type" if kind.endswith("_type") else "invalid-value"
     return Issue(code, message[:1].lower() + message[1:], where)
 
@@ -108,6 +113,9 @@ def _real_path(detail: ErrorDetails, raw: Any) -> list[str | int]:
 
 
 def _value_at(raw: Any, detail: ErrorDetails) -> Any:
+    """Return the faulty value; of a faulty key the key itself, which pydantic marks."""
+    if len(detail["loc"]) > 1 and detail["loc"][-1] == "[key]":
+        return detail["loc"][-2]
     place = raw
     for part in _real_path(detail, raw):
         place = place[part]

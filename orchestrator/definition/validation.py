@@ -148,6 +148,7 @@ _WAYS_OUT = {
     "cycle": "remove one of these dependencies",
     "document-too-large": "split it into several workflows",
     "duplicate-step-id": "give one of the steps another step_id",
+    "id-too-long": "shorten it; 'name' is for people and may be longer",
     "invalid-json": "send what RFC 8259 calls JSON",
     "invalid-schema": "write a self-contained JSON Schema 2020-12; parts of it go under $defs",
     "invalid-value": "the allowed values are in docs/reference/language.md and /api/v1/schemas/workflow.json",

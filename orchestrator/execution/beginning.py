@@ -27,6 +27,7 @@ from orchestrator.execution.clock import iso
 from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.ending import Ending
 from orchestrator.execution.engine import Engine, Place
+from orchestrator.execution.error_bounds import OWN_DETAILS_BYTES, bounded_details, cut_text
 from orchestrator.execution.live_data import json_bytes
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_secrets import SecretSlot
@@ -134,10 +135,7 @@ class Beginnings:
             self._ends.assign(place, fields["values"])
             self._ends.complete(place, fields["values"], size)
         elif isinstance(model, Fail):
-            details = fields.get("details", {})
-            shown = details if isinstance(details, dict) else {"value": details}
-            message = str(fields.get("message", model.message))
-            self._ends.fail(place, ErrorInfo(type=model.error_type, message=message, step=place.path, details=shown))
+            self._ends.fail(place, _own_error(place.path, model, fields))
         elif isinstance(model, Finish):
             self._finish(place, fields.get("value"))
         elif isinstance(model, ChildWorkflow):
@@ -183,3 +181,12 @@ class Beginnings:
                 heartbeat=step.model.timeouts.heartbeat_seconds if step.model.timeouts else None,
             )
         )
+
+
+def _own_error(path: str, model: Fail, fields: dict[str, Any]) -> ErrorInfo:
+    """Return the error of a `fail` step."""
+    details = fields.get("details", {})
+    shown = details if isinstance(details, dict) else {"value": details}
+    message = cut_text(str(fields.get("message", model.message)))
+    bounded = bounded_details(shown, OWN_DETAILS_BYTES)
+    return ErrorInfo(type=model.error_type, message=message, step=path, details=bounded)

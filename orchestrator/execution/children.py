@@ -78,7 +78,8 @@ class Children:
             depth=state.depth + 1,
             # Who waits for a child cannot give it their place: it runs within theirs.
             places=[*state.places, *([state.slot] if state.slot else [])] if awaited else [],
-            deadline_at=state.deadline_at,
+            # What cleans up after the deadline has the time that cleaning up has.
+            deadline_at=state.cleanup_at if state.phase == "cleaning" else state.deadline_at,
             budget=share,
             holds={"parent": "its parent is paused"} if state.holds else {},
         )

@@ -19,6 +19,8 @@ from orchestrator.expressions import ExpressionError
 
 DEADLINE_TIMER = "~deadline"
 CLEANUP_TIMER = "~cleanup"
+SHOWN_ERRORS = 100
+"""Failed compensations that an error lists."""
 
 
 class Ending:
@@ -155,7 +157,8 @@ class Ending:
         if state.compensation_errors:
             first = state.compensation_errors[0]
             message = f"compensation failed: {first.message}"
-            errors = [error.model_dump(exclude_none=True) for error in state.compensation_errors]
+            shown = state.compensation_errors[:SHOWN_ERRORS]
+            errors = [error.model_dump(exclude_none=True) for error in shown]
             state.error = ErrorInfo(
                 type="compensation-failed",
                 message=message,

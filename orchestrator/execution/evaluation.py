@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.execution.clock import iso
 from orchestrator.execution.context import context_of
+from orchestrator.execution.error_bounds import clean_text
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_secrets import SecretSlot, slots_of
@@ -114,7 +115,7 @@ class Evaluator:
 
 def failure_of(error: OrchestratorError, path: str | None) -> ErrorInfo:
     """Return one of our errors as the error of a step, or of the execution."""
-    return ErrorInfo(type=error.code, message=error.message, step=path, details=error.details)
+    return ErrorInfo(type=error.code, message=clean_text(error.message), step=path, details=error.details)
 
 
 def expression_failure(error: ExpressionError, path: str | None) -> ErrorInfo:

@@ -83,6 +83,9 @@ class Waits:
 
     def _begin_signal(self, place: Place, model: WaitForSignal) -> None:
         place.record.awaits = "signal"
+        if place.record.cursor is not None:
+            # A try before this one may have timed out.
+            place.record.cursor.pop("late", None)
         if model.timeout_seconds is not None:
             self._engine.start_timer("timeout", place, model.timeout_seconds, f"{model.label}: time-out")
         self._take_buffered(place, model)

@@ -34,6 +34,7 @@ from orchestrator.execution.step_pages import steps_answer
 from orchestrator.execution.views import detail_of, markdown_table, status_of, view_of
 from orchestrator.expressions import ExpressionError
 from orchestrator.workflows.callback_delivery import await_callback_child
+from orchestrator.workflows.cancel_shield import despite_cancel
 from orchestrator.workflows.carrying import NOW_BYTES, SOON_BYTES, SOON_EVENTS, dump, load
 from orchestrator.workflows.concurrency_slot import ConcurrencySlot
 from orchestrator.workflows.definition_cache import compiled
@@ -70,6 +71,7 @@ class AgentWorkflow:
         self._shown: tuple[str, str | None] = ("running", None)
         self._position: list[str] = []
         self._carried, self._begun = bool(carried), False
+        self._asking_for_cancel = False
         if carried:
             self._start = _parse(start)
             self._machine = self._restored(self._start, carried)
@@ -99,10 +101,14 @@ class AgentWorkflow:
             except asyncio.CancelledError:
                 self._inbox.append(ev.CancelRequested(workflow.cancellation_reason() or ""))
             self._drain(machine)
+        await despite_cancel(self._leave(machine))
+        return await self._finish(machine)
+
+    async def _leave(self, machine: Machine) -> None:
+        """Bring to its end what others are told; the outcome is decided."""
         await self._performer.settled()
         await self._slot.give_back(machine)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        return await self._finish(machine)
 
     # --- signals --------------------------------------------------------------------------------------------------
 
@@ -119,6 +125,10 @@ class AgentWorkflow:
     @workflow.signal(description="Cancel the execution, like Temporal's own cancel.")
     async def cancel(self, reason: Any = "") -> None:
         """Ask Temporal to cancel this execution: only a native cancel closes it as Canceled."""
+        if self._asking_for_cancel:
+            # One request is enough, and Temporal refuses a second activity of one id by failing the task for ever.
+            return
+        self._asking_for_cancel = True
         info = workflow.info()
         await workflow.execute_activity(
             "request_cancel",
@@ -127,6 +137,7 @@ class AgentWorkflow:
             activity_id="~cancel",
             summary="cancel this execution",
         )
+        self._asking_for_cancel = False
 
     @workflow.signal(description="A message for a wait_for_signal step: {name, payload}.")
     def signal(self, message: Any) -> None:

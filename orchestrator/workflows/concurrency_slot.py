@@ -20,6 +20,7 @@ from orchestrator.execution.evaluation import expression_failure
 from orchestrator.execution.machine import Machine
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.expressions import ExpressionError
+from orchestrator.workflows.cancel_shield import despite_cancel
 from orchestrator.workflows.failures import error_info
 
 FIRST_REMINDER = timedelta(minutes=5)
@@ -97,11 +98,7 @@ class ConcurrencySlot:
         slot, machine.state.slot = machine.state.slot, None
         if slot is None:
             return
-        telling = asyncio.ensure_future(_release(slot))
-        try:
-            await asyncio.shield(telling)
-        except asyncio.CancelledError:
-            await telling
+        await despite_cancel(_release(slot))
 
 
 def _request(rule: Concurrency, definition: CompiledDefinition, machine: Machine) -> AcquireSlot:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
@@ -10,6 +9,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 from orchestrator.execution.messages import ENVELOPE_MEMO, ExecutionView
+from orchestrator.workflows.cancel_shield import despite_cancel
 
 ENVELOPE_KEPT = "cancelled-envelope-kept"
 """Patch: a cancelled execution saves its envelope before it closes."""
@@ -23,11 +23,7 @@ async def leave_envelope(view: ExecutionView) -> None:
     """
     if not workflow.patched(ENVELOPE_KEPT):
         return
-    saving = asyncio.ensure_future(_save(view))
-    try:
-        reference = await asyncio.shield(saving)
-    except asyncio.CancelledError:
-        reference = await saving
+    reference = await despite_cancel(_save(view))
     if reference is not None:
         workflow.upsert_memo({ENVELOPE_MEMO: reference})
 

@@ -17,6 +17,7 @@ from temporalio.exceptions import (
     TimeoutType,
 )
 
+from orchestrator.execution.error_bounds import TYPE_CHARACTERS, bounded_details, clean_text
 from orchestrator.execution.events import ActivityFailed, ChildFailed
 from orchestrator.execution.messages import ErrorInfo, ExecutionView
 from orchestrator.execution.messages_agents import AgentReport
@@ -66,7 +67,7 @@ def child_failed(child_id: str, error: BaseException) -> ChildFailed:
         view = cause.details[0] if cause.details else None
         inner = view.get("error") if isinstance(view, dict) else None
         own = ErrorInfo.model_validate(inner) if isinstance(inner, dict) else None
-        found = ErrorInfo(type=cause.type or "internal-error", message=cause.message, cause=own)
+        found = ErrorInfo(type=_type(cause), message=cause.message, cause=own)
         return ChildFailed(child_id, found, spent=_spent(view))
     return ChildFailed(child_id, error_info(cause, child_id))
 
@@ -97,11 +98,15 @@ def error_info(error: BaseException | None, path: str) -> ErrorInfo:
     if isinstance(error, ApplicationError):
         told = _told(error)
         details = told.get("details", {})
-        hint = {"hint": told["hint"]} if "hint" in told else {}
-        return ErrorInfo(
-            type=error.type or "internal-error", message=_naming(path, error.message), details={**details, **hint}
-        )
-    return ErrorInfo(type="internal-error", message=_naming(path, str(error)))
+        hint = {"hint": clean_text(str(told["hint"]))} if "hint" in told else {}
+        # Activities that are not ours bound nothing.
+        bounded = {**bounded_details(details), **hint}
+        return ErrorInfo(type=_type(error), message=clean_text(_naming(path, error.message)), details=bounded)
+    return ErrorInfo(type="internal-error", message=clean_text(_naming(path, str(error))))
+
+
+def _type(error: ApplicationError) -> str:
+    return (error.type or "internal-error")[:TYPE_CHARACTERS]
 
 
 def _naming(path: str, message: str) -> str:

@@ -67,7 +67,16 @@ def test_a_hundred_thousand_lists_inside_each_other_are_an_error() -> None:
 
 def test_step_ids_have_64_characters_at_most() -> None:
     assert codes(document(value("a" * 64))) == []
-    assert codes(document(value("a" * 65))) == ["invalid-value"]
+    assert codes(document(value("a" * 65))) == ["id-too-long"]
+    branches = {"b" * 65: {"steps": [value("a")]}}
+    assert codes(document({"step_id": "p", "step_type": "parallel", "branches": branches})) == ["id-too-long"]
+
+
+def test_workflow_ids_have_63_characters_at_most() -> None:
+    child = {"step_id": "c", "step_type": "workflow", "workflow_id": "w" * 64}
+    assert codes(document(value("a"), workflow_id="w" * 63)) == []
+    assert codes(document(value("a"), workflow_id="w" * 64)) == ["id-too-long"]
+    assert codes(document(child)) == ["id-too-long"]
 
 
 def test_tags_may_fill_what_a_start_can_carry() -> None:

@@ -46,7 +46,7 @@ CASES: list[tuple[str, Any, str, str, str]] = [
     ("a number as text", document(agent("a", priority="1")), "wrong-type", "/steps/0/priority", "converted"),
     ("a number out of range", document(agent("a", priority=6)), "invalid-value", "/steps/0/priority", "allowed"),
     ("a bad step_id", document(value("1a")), "invalid-value", "/steps/0/step_id", "allowed"),
-    ("a step_id of 65 characters", document(value("a" * 65)), "invalid-value", "/steps/0/step_id", "allowed"),
+    ("a step_id of 65 characters", document(value("a" * 65)), "id-too-long", "/steps/0/step_id", "shorten"),
     ("another language", document(value("a"), language_version=2), "invalid-value", "/language_version", "allowed"),
     (
         "a second step of an id",

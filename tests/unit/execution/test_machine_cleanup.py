@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.execution import events as ev
+from orchestrator.execution.commands import StartChild
 from tests.support.machine_driver import MachineDriver, Play
 from tests.unit.execution.steps import BOOM, agent, document, foreach, switch, value, wait
 
@@ -131,3 +132,12 @@ def test_each_try_of_a_block_is_undone_under_a_key_of_its_own() -> None:
     driver = MachineDriver(document(block), {"b.bad": [BOOM]}).run()
     assert driver.order == ["b.do", "b.bad", "b.do", "b.bad", "b.undo", "b.undo"]
     assert len(set(driver.keys)) == len(driver.keys)
+
+
+def test_a_child_that_cleans_up_after_the_deadline_has_the_time_of_the_cleanup() -> None:
+    child = {"step_id": "undo", "step_type": "workflow", "workflow_id": "other"}
+    timeouts = {"execution_seconds": 10, "cleanup_seconds": 300}
+    driver = MachineDriver(document(agent("a", compensate=child), wait("w"), timeouts=timeouts)).run()
+    assert driver.error_type() == "execution-timeout"
+    (started,) = [command.start for command in driver.commands if isinstance(command, StartChild)]
+    assert started.deadline_at == "2026-01-01T00:05:10.000Z"

@@ -123,6 +123,16 @@ def test_a_message_that_came_in_time_and_is_invalid_leaves_the_time_out() -> Non
     assert driver.elapsed == 5.0
 
 
+def test_a_wait_that_timed_out_late_and_is_retried_has_its_whole_time_again() -> None:
+    steps = [hear("s", schema={"type": "number"}, timeout_seconds=5, on_error=[{"park": True}]), wait("w", 30)]
+    # The first comes at the time-out itself, so its check ends late.
+    sent = [(5.0, "x"), (11.0, "x"), (12.0, 7)]
+    messages = [(at, ev.SignalReceived("s", payload)) for at, payload in sent]
+    retry: ev.Event = ev.ParkedStepRepaired("s", "retry")
+    driver = MachineDriver(document(*steps), messages=[*messages, (10.0, retry)]).run()
+    assert driver.state.output == {"s": 7, "w": None}
+
+
 def test_an_invalid_message_is_dropped_and_the_next_one_taken() -> None:
     messages = [(1.0, ev.SignalReceived("s", "x")), (2.0, ev.SignalReceived("s", 2))]
     driver = MachineDriver(document(hear("s", schema={"type": "number"})), messages=messages).run()
