@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import cast
 
 from orchestrator.definition.compiled import RetryRule, TimeoutRule
@@ -87,7 +89,7 @@ def tool_request(state: ExecutionState, place: Place, loop: AgentLoop, call: Too
     model, request = cast(AgentTask, place.step.model), call.request
     suffix = f"/t{loop.turn}.{number}"
     argument = CallToolInput(
-        call=step_call(state, place, suffix),
+        call=step_call(state, place, _tool_key(loop, call)),
         tool=request.tool,
         mcp_server=request.mcp_server,
         arguments=request.arguments,
@@ -114,6 +116,19 @@ def tool_request(state: ExecutionState, place: Place, loop: AgentLoop, call: Too
         task_queue=place.step.task_queue,
         priority=place.step.model.priority,
     )
+
+
+def _tool_key(loop: AgentLoop, call: ToolCall) -> str:
+    """Return what tells a tool call's key apart: what it asks for, and how often the loop asked for it before.
+
+    A loop that is begun again keeps the keys of what it does again, however its model goes about it this time; the
+    key of a place in the loop would pass another effect off as that one.
+    """
+    request = call.request
+    asked = json.dumps([request.tool, request.arguments], sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()[:16]
+    loop.called[digest] = loop.called.get(digest, 0) + 1
+    return f"/{request.tool}:{digest}.{loop.called[digest] - 1}"
 
 
 def summary_request(state: ExecutionState, place: Place, loop: AgentLoop) -> ScheduleActivity:

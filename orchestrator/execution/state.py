@@ -58,6 +58,8 @@ class AgentLoop:
     """Whether the present model was told the outcomes: the transcript has them."""
     repair: list[dict[str, Any]] | None = None
     calls: list[ToolCall] = field(default_factory=list)
+    called: dict[str, int] = field(default_factory=dict)
+    """How often each tool was called with the same arguments, by a hash of both: part of idempotency keys."""
     agent_version: int | None = None
     fallbacks: int = 0
     max_turns: int = 0

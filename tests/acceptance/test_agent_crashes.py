@@ -71,8 +71,10 @@ def test_a_worker_killed_at_any_turn_of_a_loop_repeats_only_the_call_in_flight(
         assert turns_seen(model, point) == asked
         assert Counter(request.body["turn"] for request in endpoint.requests(mark=point)) == called
         # One key for one turn, however often it is asked; another one for every other.
-        assert {key_of(call) for call in model.calls(word(point))} == _keys(execution_id, "m", TURNS)
-        assert {request.key for request in endpoint.requests(mark=point)} == _keys(execution_id, "t", TURNS - 1)
+        assert {key_of(call) for call in model.calls(word(point))} == _model_keys(execution_id)
+        keys = {(request.body["turn"], request.key) for request in endpoint.requests(mark=point)}
+        assert len({key for _, key in keys}) == len(keys) == TURNS - 1
+        assert all(key.startswith(f"{execution_id}/loop/{agent.tool}:") for _, key in keys)
         ledger = rest.expect(200, "GET", f"/executions/{execution_id}/ledger")
         outcomes = Counter(call["outcome"] for call in ledger["calls"])
         assert outcomes == Counter(ok=TURNS, lost=1 if point in MODEL_POINTS else 0) + Counter()
@@ -81,11 +83,9 @@ def test_a_worker_killed_at_any_turn_of_a_loop_repeats_only_the_call_in_flight(
         assert ledger["total"]["tool_calls"] == TURNS - 1
 
 
-def _keys(execution_id: str, kind: str, count: int) -> set[str]:
+def _model_keys(execution_id: str) -> set[str]:
     path = f"{execution_id}/loop"
-    if kind == "t":
-        return {f"{path}/t{turn}.0" for turn in range(count)}
-    return {f"{path}/m{turn}" if turn else path for turn in range(count)}
+    return {f"{path}/m{turn}" if turn else path for turn in range(TURNS)}
 
 
 def test_a_worker_killed_between_any_two_turns_repeats_nothing(

@@ -124,3 +124,41 @@ def test_a_tool_takes_as_long_as_it_may(own: float | None, attempt: float, all_a
         if isinstance(command, cm.ScheduleActivity) and command.activity == "call_tool"
     ]
     assert (found.start_to_close, found.schedule_to_close) == (attempt, all_attempts)
+
+
+def calling(*requests: ToolCallRequest) -> Callable[[cm.ScheduleActivity, int], Play]:
+    """Return how agents go that ask for one of these tools in each turn of their first two tries, then give up."""
+    left = list(requests)
+
+    def play(command: cm.ScheduleActivity, begin: int) -> Play:
+        request = command.arguments[0]
+        if isinstance(request, CallToolInput):
+            return Play(result="found")
+        if not left or left[0].call_id == "stop":
+            del left[:1]
+            return Play(error="boom")
+        return Play(result=InvokeModelResult(max_turns=9, tool_calls=[left.pop(0)]))
+
+    return play
+
+
+def test_a_loop_that_is_begun_again_keeps_the_keys_of_what_it_asks_for_again() -> None:
+    def asks(name: str, **arguments: Any) -> ToolCallRequest:
+        return ToolCallRequest(call_id=name, tool=name, arguments=arguments)
+
+    first = asks("pay", cents=1, to="ann"), asks("look"), asks("look"), asks("stop")
+    again = asks("look"), asks("pay", to="ann", cents=1), asks("pay", cents=2, to="ann"), asks("stop")
+    steps = document(agent("a", on_error=[{"errors": ["*"], "park": True}]))
+    driver = MachineDriver(steps, agents=calling(*first, *again)).run()
+    driver.feed(ev.ParkedStepRepaired("a", "retry", None))
+    driver.run()
+    asked = [
+        command.arguments[0].call.idempotency_key
+        for command in driver.commands
+        if isinstance(command, cm.ScheduleActivity) and isinstance(command.arguments[0], CallToolInput)
+    ]
+    paid, looked, looked_again = asked[:3]
+    assert len(set(asked[:3])) == 3
+    assert asked[3:5] == [looked, paid]
+    assert asked[5] not in asked[:5]
+    assert paid.startswith("ex-1/a/pay:") and looked_again == looked.replace(".0", ".1")
