@@ -13,6 +13,10 @@ from orchestrator.execution.errors import HttpBadResponse
 
 ACCEPT_ENCODING: Final = "gzip, deflate"
 _PIECE_BYTES: Final = 256 * 1024
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_PADDING: Final = b"\0"
+_MOST_MEMBERS: Final = 1000
+"""Each costs a copy of what follows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +52,52 @@ class _Inflate:
         self._gzip = gzip
         self._inflater = zlib.decompressobj(zlib.MAX_WBITS | (16 if gzip else 0))
         self._untouched = True
+        self._members = 1
+        self._behind: bytes | None = None
+        """What came behind the end of a member; None inside one."""
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            try:
-                piece = self._inflater.decompress(data, _PIECE_BYTES)
-            except zlib.error as error:
-                if self._gzip or not self._untouched:
-                    raise HttpBadResponse(f"{self._host!r} sent a body that cannot be decompressed.") from error
-                # Some servers send "deflate" without the zlib wrapper that RFC 9110 section 8.4.1.2 asks for.
-                self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-                self._untouched = False
-                continue
-            self._untouched = False
-            if piece:
+        if self._behind is not None:
+            data = self._next_member(self._behind + data)
+        while data and self._behind is None:
+            piece = self._inflate(data)
+            while piece:
                 yield piece
+                # zlib may have taken all input and still hold output back.
+                held_back = len(piece) == _PIECE_BYTES and not self._inflater.eof
+                piece = self._inflate(self._inflater.unconsumed_tail) if held_back else b""
+            data = self._inflater.unconsumed_tail
             if self._inflater.eof:
                 data = self._next_member(self._inflater.unused_data)
-            else:
-                data = self._inflater.unconsumed_tail
+
+    def finish(self) -> None:
+        if not self._untouched and self._behind is None:
+            raise HttpBadResponse(f"{self._host!r} sent a compressed body that ends too early.")
+
+    def _inflate(self, data: bytes) -> bytes:
+        try:
+            piece = self._inflater.decompress(data, _PIECE_BYTES)
+        except zlib.error as error:
+            if self._gzip or not self._untouched:
+                raise HttpBadResponse(f"{self._host!r} sent a body that cannot be decompressed.") from error
+            # Some servers send "deflate" without the zlib wrapper that RFC 9110 section 8.4.1.2 asks for.
+            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._untouched = False
+            return self._inflate(data)
+        self._untouched = False
+        return piece
 
     def _next_member(self, rest: bytes) -> bytes:
         # RFC 1952: a gzip body may be several members one after another; other bytes behind the end are padding.
-        if not (self._gzip and rest.startswith(b"\x1f\x8b")):
+        if not self._gzip or not rest.startswith(_GZIP_MAGIC):
+            self._behind = rest[:1] if _GZIP_MAGIC.startswith(rest) else _PADDING
             return b""
+        self._members += 1
+        if self._members > _MOST_MEMBERS:
+            raise HttpBadResponse(f"{self._host!r} sent a body of more than {_MOST_MEMBERS} compressed parts.")
+        self._behind = None
         self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
         return rest
-
-    def finish(self) -> None:
-        if not self._untouched and not self._inflater.eof:
-            raise HttpBadResponse(f"{self._host!r} sent a compressed body that ends too early.")
 
 
 def _decoder(response: httpx2.Response, host: str) -> _Decoder:
@@ -132,16 +152,20 @@ async def read_body(response: httpx2.Response, limits: Limits, host: str) -> byt
     return bytes(body)
 
 
-async def read_excerpt(response: httpx2.Response, host: str, size: int) -> bytes:
-    """Read at most the first `size` decoded bytes; what cannot be decoded is left out."""
+async def read_excerpt(response: httpx2.Response, limits: Limits, host: str, size: int) -> bytes:
+    """Read at most the first `size` decoded bytes; what cannot be decoded or is over the bounds is left out."""
     body = bytearray()
+    wire = 0
     try:
         decoder = _decoder(response, host)
         async for part in response.stream:  # type: ignore[union-attr]
+            wire += len(part)
             for piece in decoder.decode(part):
                 body += piece
                 if len(body) >= size:
                     return bytes(body[:size])
+            if wire > limits.body:
+                break
     except HttpBadResponse:
         pass
     return bytes(body)

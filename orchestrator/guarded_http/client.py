@@ -138,7 +138,7 @@ class GuardedHttp:
                 if wanted:
                     body = await read_body(response, self._limits, host)
                 else:
-                    body = await read_excerpt(response, host, excerpt_bytes)
+                    body = await read_excerpt(response, self._limits, host, excerpt_bytes)
                 return Answer(response.status_code, response.headers, body, host, wanted)
             finally:
                 await response.aclose()

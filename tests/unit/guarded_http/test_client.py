@@ -226,6 +226,7 @@ async def test_a_bomb_is_never_unfolded_in_memory() -> None:
         (gzip.compress(b"plain", mtime=0) + b"\0\0", "x-gzip"),
         (zlib.compress(b"plain"), "deflate"),
         (zlib.compress(b"plain")[2:-4], "deflate"),
+        (zlib.compress(b"plain") + b"\x1f\x8bx", "deflate"),
         (b"plain", "identity"),
     ],
 )
@@ -233,6 +234,58 @@ async def test_compressed_bodies_are_decoded(body: bytes, coding: str) -> None:
     async with raw_server(lambda request: answer(body=body, Content_Encoding=coding)) as server:
         assert await fetch(server.url) == b"plain"
         assert server.requests[0].headers["accept-encoding"] == "gzip, deflate"
+
+
+@pytest.mark.parametrize("size", [262_144, 262_165, 262_500, 524_288, 524_700])
+async def test_a_body_is_decoded_to_its_last_byte_however_its_output_falls_into_pieces(size: int) -> None:
+    for body, coding in ((zlib.compress(b"0" * size), "deflate"), (gzip.compress(b"0" * size, mtime=0), "gzip")):
+        bare = body[2:-4] if coding == "deflate" else body
+        for sent in {body, bare}:
+            reply = answer(body=sent, Content_Encoding=coding)
+            async with raw_server(lambda request, reply=reply: reply) as server:
+                assert await fetch(server.url, limit=1_000_000) == b"0" * size
+
+
+async def test_compressed_parts_may_be_split_anywhere() -> None:
+    body = gzip.compress(b"pla", mtime=0) + gzip.compress(b"in", mtime=0) + b"\0" * 9
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with raw_server(lambda request: head + chunks) as server:
+        assert await fetch(server.url) == b"plain"
+
+
+async def test_a_body_of_countless_compressed_parts_is_refused() -> None:
+    reply = answer(body=gzip.compress(b"", mtime=0) * 1001, Content_Encoding="gzip")
+    async with raw_server(lambda request: reply) as server:
+        with pytest.raises(HttpBadResponse, match="more than 1000 compressed parts"):
+            await fetch(server.url)
+
+
+async def test_an_endless_body_behind_the_end_of_a_compressed_error_is_not_read() -> None:
+    written = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        writer.write(b"HTTP/1.1 500 X\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"sorry", mtime=0))
+        try:
+            while True:
+                writer.write(b"\0" * 65_536)
+                await writer.drain()
+                written += 65_536
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(endless, "127.0.0.1", 0)
+    async with server:
+        client = GuardedHttp(LOOPBACK, max_response_bytes=1_000_000)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        got = await client.send("GET", url, timeout_seconds=60)
+        await client.aclose()
+    assert (got.status, got.content) == (500, b"sorry")
+    # What fills the buffers of both sides is written as well.
+    assert written < 50_000_000
 
 
 async def test_an_empty_body_may_claim_to_be_compressed() -> None:
