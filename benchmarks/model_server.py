@@ -12,6 +12,8 @@ from tests.fakes.model_behaviours import completion, text, tool_calls
 from tests.fakes.model_streams import DONE, delta
 
 TOKENS = 100
+BACKLOG = 4096
+"""Connections that may wait to be accepted: aiohttp's 128 resets some of a thousand that come at once."""
 
 
 class BenchModel:
@@ -64,4 +66,5 @@ class BenchModel:
 
 
 if __name__ == "__main__":
-    web.run_app(BenchModel().app(), host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None)
+    app = BenchModel().app()
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None, access_log=None, backlog=BACKLOG)

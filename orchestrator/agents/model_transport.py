@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator
 import httpx2
 
 from orchestrator.agents.provider_errors import ResponseTooLarge
+from orchestrator.guarded_http.lanes import LanedTransport
 
-MOST_CONNECTIONS = 1000
+KEPT_ALIVE = 100
+"""Idle connections of one lane; a lane opens no more than it is given requests."""
 
 
-class CappedTransport(httpx2.AsyncHTTPTransport):
+class CappedTransport(LanedTransport):
     """Ends a response that grows over the limit, instead of holding it in memory."""
 
     def __init__(self, most_bytes: int) -> None:
-        limits = httpx2.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=100)
-        super().__init__(trust_env=False, limits=limits)
+        context = httpx2.create_ssl_context(trust_env=False)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT_ALIVE)
+        super().__init__(lambda: httpx2.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits))
         self._most_bytes = most_bytes
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterator
 import httpcore2
 import httpx2
 
+from orchestrator.guarded_http.lanes import LanedTransport
 from orchestrator.guarded_http.network import CheckedBackend, Resolver, blocked, system_resolver
 from orchestrator.guarded_http.rules import AllowList, static_refusal
 
@@ -37,38 +38,19 @@ class _Body(httpx2.AsyncByteStream):
             await close()
 
 
-class GuardedTransport(httpx2.AsyncBaseTransport):
-    """HTTP/1.1 over checked addresses; knows no proxy and reads none from the environment.
+class _CheckedPool(httpx2.AsyncBaseTransport):
+    """Connections to checked addresses; one is used again for its own origin only, and was checked when it was made."""
 
-    A pooled connection is used again for its own origin only, and was checked when it was made.
-    """
-
-    def __init__(
-        self,
-        allow: AllowList,
-        *,
-        resolve: Resolver = system_resolver,
-        ssl_context: ssl.SSLContext | None = None,
-        max_connections: int = 1000,
-    ) -> None:
-        self._allow = allow
+    def __init__(self, backend: CheckedBackend, ssl_context: ssl.SSLContext) -> None:
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=ssl_context or httpx2.create_ssl_context(),
-            max_connections=max_connections,
+            ssl_context=ssl_context,
+            max_connections=None,
             max_keepalive_connections=100,
             keepalive_expiry=5.0,
-            network_backend=CheckedBackend(allow, resolve),
+            network_backend=backend,
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send one request and give its response with an unread body.
-
-        Raises:
-            HttpBlocked: the URL or one of its addresses is refused.
-            httpx2.TransportError: no connection, a broken one, or a server that does not speak HTTP.
-        """
-        if (refused := static_refusal(request.url, self._allow)) is not None:
-            raise blocked(refused)
         assert isinstance(request.stream, AsyncIterable)
         with _as_httpx2_errors():
             answer = await self._pool.handle_async_request(
@@ -89,5 +71,30 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(answer.status, headers=answer.headers, stream=_Body(answer.stream), request=request)
 
     async def aclose(self) -> None:
-        """Close the pool."""
         await self._pool.aclose()
+
+
+class GuardedTransport(LanedTransport):
+    """HTTP/1.1 over checked addresses; knows no proxy and reads none from the environment."""
+
+    def __init__(
+        self,
+        allow: AllowList,
+        *,
+        resolve: Resolver = system_resolver,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        context = ssl_context or httpx2.create_ssl_context()
+        super().__init__(lambda: _CheckedPool(CheckedBackend(allow, resolve), context))
+        self._allow = allow
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send one request and give its response with an unread body.
+
+        Raises:
+            HttpBlocked: the URL or one of its addresses is refused.
+            httpx2.TransportError: no connection, a broken one, or a server that does not speak HTTP.
+        """
+        if (refused := static_refusal(request.url, self._allow)) is not None:
+            raise blocked(refused)
+        return await super().handle_async_request(request)

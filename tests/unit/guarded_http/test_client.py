@@ -8,6 +8,7 @@ import ipaddress
 import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -242,8 +243,12 @@ async def test_a_body_is_decoded_to_its_last_byte_however_its_output_falls_into_
         bare = body[2:-4] if coding == "deflate" else body
         for sent in {body, bare}:
             reply = answer(body=sent, Content_Encoding=coding)
-            async with raw_server(lambda request, reply=reply: reply) as server:
+            async with raw_server(partial(_replying, reply)) as server:
                 assert await fetch(server.url, limit=1_000_000) == b"0" * size
+
+
+def _replying(reply: bytes, _request: Received) -> bytes:
+    return reply
 
 
 async def test_compressed_parts_may_be_split_anywhere() -> None:
