@@ -161,8 +161,8 @@ class AgentFactory:
             AgentNotFound: no such agent.
             VersionConflict: the latest version is not `if_version`.
         """
-        self._python.pop(agent_type, None)
         forgotten = await self._stores.agents.forget_python(agent_type)
+        self._python.pop(agent_type, None)
         if forgotten and await self._stores.agents.find(agent_type) is None:
             return
         await self._stores.agents.retire(agent_type, if_version=if_version)

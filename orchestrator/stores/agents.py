@@ -20,6 +20,7 @@ _REGISTER = """
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
+_FORGET = "return redis.call('HDEL', KEYS[1], ARGV[1])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,8 @@ class AgentStore:
         )
 
     async def forget_python(self, agent_type: str) -> bool:
-        """Remove a Python agent's registration; returns whether there was one."""
-        async with redis_errors(self._redis):
-            return bool(await self._redis.hdel(self._python, agent_type))
+        """Remove a Python agent's registration, fsynced; returns whether there was one."""
+        return bool(await run_durable_script(self._redis, _FORGET, (self._python,), (agent_type,)))
 
     async def python_agents(self) -> dict[str, dict[str, Any]]:
         """Return the registered Python agents by type."""

@@ -227,7 +227,8 @@ async def test_a_python_agents_result_that_is_no_json_is_refused_for_good(
 
 async def test_a_python_agent_that_hangs_times_out_by_itself(activities: ModelActivities) -> None:
     environment = ActivityEnvironment()
-    environment.info = replace(environment.info, start_to_close_timeout=timedelta(seconds=1))
+    # The agent's own limit comes a tenth of this before the wrapper's.
+    environment.info = replace(environment.info, start_to_close_timeout=timedelta(seconds=5))
     with pytest.raises(ApplicationError) as caught:
         await environment.run(activities.invoke_model, request("echo", "hang"))
     assert caught.value.type == "timeout"
