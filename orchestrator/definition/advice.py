@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from orchestrator.definition.compiled import CompiledDefinition, CompiledScope, CompiledStep
 from orchestrator.definition.graph import in_order
+from orchestrator.definition.ignored_fields import ignored_fields
 from orchestrator.definition.issues import Issue
 from orchestrator.definition.models import AtLeast
 from orchestrator.definition.reachability import constant, dead_blocks, dead_reads, never_run
@@ -31,6 +32,7 @@ def _of_scope(scope: CompiledScope, order: Sequence[str]) -> Iterator[Issue]:
     yield from _skippable_reads(scope, order, never)
     yield from _exclusive_arms(scope, never)
     yield from variable_issues(scope, order)
+    yield from ignored_fields(scope)
 
 
 def _skippable_reads(scope: CompiledScope, order: Sequence[str], never: Collection[str]) -> Iterator[Issue]:

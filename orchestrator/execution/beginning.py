@@ -34,7 +34,7 @@ from orchestrator.execution.messages_secrets import SecretSlot
 from orchestrator.execution.paths import activity_id
 from orchestrator.execution.ready_queue import Takes
 from orchestrator.execution.requests import build_request
-from orchestrator.execution.steps import StepEnds
+from orchestrator.execution.steps import CHILDREN_TRIED, StepEnds
 from orchestrator.execution.waiting import Waits
 
 _WAITS = (Wait, WaitForSignal, Approval)
@@ -110,14 +110,15 @@ class Beginnings:
         Raises:
             ExpressionError: a condition failed.
         """
-        self._start_block_timer(place)
+        self._start_whole_timer(place)
         self._blocks.go_on(place)
 
     def _begin_block(self, place: Place, fields: dict[str, Any]) -> None:
-        self._start_block_timer(place)
+        self._start_whole_timer(place)
         self._blocks.begin(place, fields)
 
-    def _start_block_timer(self, place: Place) -> None:
+    def _start_whole_timer(self, place: Place) -> None:
+        """Bound all tries of a block or a child by its own `schedule_to_close_seconds`."""
         own = place.step.model.timeouts
         if own is not None and own.schedule_to_close_seconds and f"{place.path}~block" not in self._engine.state.timers:
             self._engine.start_timer(
@@ -139,6 +140,8 @@ class Beginnings:
         elif isinstance(model, Finish):
             self._finish(place, fields.get("value"))
         elif isinstance(model, ChildWorkflow):
+            if model.timeouts is not None and self._engine.patched(CHILDREN_TRIED):
+                self._start_whole_timer(place)
             self._children.begin(place, model, fields)
         elif isinstance(model, AgentTask):
             self._agents.begin(place, model, fields)

@@ -10,7 +10,7 @@ from orchestrator.definition.limits import CHILD_DEPTH
 from orchestrator.definition.models import ChildWorkflow
 from orchestrator.execution import events as ev
 from orchestrator.execution.commands import AwaitChild, SignalChild, StartChild
-from orchestrator.execution.engine import Engine, Place
+from orchestrator.execution.engine import TIMED_OUT, Engine, Place
 from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import ErrorInfo, Lineage, StartExecution, StepCall
 from orchestrator.execution.messages_children import AwaitExecutionInput
@@ -134,6 +134,10 @@ class Children:
         if isinstance(event, ev.ChildCompleted):
             self._ends.complete(place, event.view.output)
             return
+        late, place.record.cursor = (place.record.cursor or {}).get(TIMED_OUT), None
+        if late is not None and not place.record.cancelling:
+            self._ends.fail(place, ErrorInfo.model_validate(late), again=False)
+            return
         details = {**event.error.details, "execution_id": event.child_id}
         error = event.error.model_copy(update={"step": place.path, "details": details})
         if event.cancelled or place.record.cancelling:
@@ -141,9 +145,15 @@ class Children:
             if place.record.cancelling:
                 self._engine.settle(place, "cancelled")
             else:
-                self._ends.fail(place, error.model_copy(update={"type": "child-cancelled"}))
+                self._ends.fail(place, error.model_copy(update={"type": "child-cancelled"}), again=False)
         else:
-            self._ends.fail(place, error)
+            # Somebody wanted its end: that is no failure to try again after.
+            self._ends.fail(place, error, again=error.type != "child-terminated")
+
+    def time_out(self, place: Place, error: ErrorInfo) -> None:
+        """End a child whose step's time is over; the step fails when it has ended."""
+        place.record.cursor = {TIMED_OUT: error.model_dump(exclude_none=True)}
+        self._engine.cancel_flights(place.record)
 
     @property
     def open(self) -> bool:

@@ -19,6 +19,8 @@ from orchestrator.execution.paths import join_path
 from orchestrator.execution.ready_queue import InFlight, ReadyQueue
 from orchestrator.execution.state import ROOT, ExecutionState, ScopeState, StepRecord, StepState, Timer
 
+TIMED_OUT = "timed_out"
+"""In a step's cursor: the error with which it fails once its child has ended."""
 RETAINED_SCOPES = 200
 """Closed inner scopes kept for inspection; an item's or an iteration's position must not grow the state."""
 
@@ -319,7 +321,9 @@ class Engine:
         record.cancelling = True
         self.cancel_timers(place)
         if record.flights:
-            self.cancel_flights(record)
+            # A child whose time is over has been asked already.
+            if TIMED_OUT not in (record.cursor or {}):
+                self.cancel_flights(record)
         elif record.scopes:
             error = ErrorInfo(type="cancelled", message=f"step '{place.path}' was cancelled", step=place.path)
             for scope_id in list(record.scopes):

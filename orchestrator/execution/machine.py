@@ -370,10 +370,13 @@ class Machine:
             self._guarded(place, lambda: self._waits.timer_fired(place, timer.kind))
 
     def _block_late(self, place: Place) -> None:
-        """A block's schedule-to-close passed: its scopes end, then it fails with `timeout`."""
+        """A block's or child's schedule-to-close passed: what is inside ends, then it fails with `timeout`."""
         seconds = place.step.timeouts.schedule_to_close
         message = f"step '{place.path}': its schedule_to_close_seconds = {seconds:g} passed"
         error = ErrorInfo(type="timeout", message=message, step=place.path, details={"kind": "schedule_to_close"})
+        if place.record.child_id is not None:
+            self._children.time_out(place, error)
+            return
         if not place.record.scopes:
             self._ends.fail(place, error, again=False)
             return

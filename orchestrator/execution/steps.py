@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.definition.compiled import CompiledHandler
+from orchestrator.definition.compiled import CompiledHandler, CompiledStep
+from orchestrator.definition.models import ChildWorkflow
 from orchestrator.execution.context import chain, variables
 from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.errors import OrchestratorError
@@ -14,6 +15,9 @@ from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.policies import backoff_seconds, matches_error
 from orchestrator.execution.state import Compensation
 from orchestrator.expressions import ExpressionError
+
+CHILDREN_TRIED = "children-tried-again"
+"""Patch: `retry` and `schedule_to_close_seconds` of a step that awaits a child; before, they were not heard."""
 
 
 class StepEnds:
@@ -101,7 +105,7 @@ class StepEnds:
         Args:
             place: the step.
             error: why.
-            again: whether a block's `retry` applies; its `schedule_to_close_seconds` bounds all tries.
+            again: whether the `retry` of a block or a child applies; `schedule_to_close_seconds` bounds all tries.
         """
         record = place.record
         record.error = error
@@ -129,11 +133,12 @@ class StepEnds:
         self._engine.end_scope(place.run, error)
 
     def _runs_again(self, place: Place, error: ErrorInfo) -> bool:
-        """Whether a block's own `retry` begins its scope again, after a durable delay."""
+        """Whether a block's own `retry` begins its scope again, or a child's another child, after a durable delay."""
         record, step = place.record, place.step
-        if not step.is_block or step.model.retry is None:
+        if step.model.retry is None or not (step.is_block or self._is_child_tried_again(step)):
             return False
-        record.attempts += 1
+        # A child's end counts by itself.
+        record.attempts += step.is_block
         rule = step.retry
         if rule.max_attempts and record.attempts >= rule.max_attempts:
             return False
@@ -141,6 +146,9 @@ class StepEnds:
             return False
         self._engine.start_timer("retry", place, backoff_seconds(rule, record.attempts), f"{step.model.label}: retry")
         return True
+
+    def _is_child_tried_again(self, step: CompiledStep) -> bool:
+        return isinstance(step.model, ChildWorkflow) and self._engine.patched(CHILDREN_TRIED)
 
     def _handler_for(self, place: Place, error: ErrorInfo) -> tuple[int, CompiledHandler] | None:
         seen = error.model_dump(exclude_none=True)
@@ -186,6 +194,9 @@ class StepEnds:
             return
         place.record.awaits = None
         if action == "retry":
+            if place.step.is_block or isinstance(place.step.model, ChildWorkflow):
+                # Its own `retry` counts anew; attempts of activities do by themselves.
+                place.record.attempts = 0
             self._engine.begin_again(place, new_keys=False)
         elif action == "skip":
             self._engine.settle(place, "skipped")

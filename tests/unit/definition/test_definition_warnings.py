@@ -241,3 +241,41 @@ def test_what_branches_and_items_lose_is_warned_about() -> None:
     begun = {**each, "steps": [assign("z", to=0), {**adding, "depends_on": ["z"]}]}
     assert warnings_of(document(begun)) == []
     assert warnings_of(document({**each, "steps": [assign("a", to="{{ item }}")]})) == []
+
+
+CHILD: Json = {"step_id": "c", "step_type": "workflow", "workflow_id": "other"}
+ASK: Json = {"step_id": "a", "step_type": "approval", "title": "t"}
+LIMITS = {"start_to_close_seconds": 5, "schedule_to_close_seconds": 50}
+
+
+@pytest.mark.parametrize(
+    ("step", "pointers"),
+    [
+        (value("v", task_queue="q", priority=1), ["task_queue", "priority"]),
+        (
+            value("v", retry={"max_attempts": 2}, timeouts=LIMITS),
+            ["retry", *(f"timeouts/{name}" for name in sorted(LIMITS))],
+        ),
+        ({**ASK, "timeouts": {"schedule_to_close_seconds": 5}}, ["timeouts/schedule_to_close_seconds"]),
+        ({**ASK, "on_timeout": "approve"}, ["on_timeout"]),
+        ({**ASK, "on_timeout": "approve", "timeout_seconds": 5}, []),
+        ({**CHILD, "retry": {"max_attempts": 2}, "timeouts": LIMITS}, ["timeouts/start_to_close_seconds"]),
+        ({**CHILD, "on_parent_close": "abandon"}, ["on_parent_close"]),
+        ({**CHILD, "on_parent_close": "abandon", "wait": False}, []),
+        (switch("s", value("v"), retry={"max_attempts": 2}, timeouts=LIMITS), ["timeouts/start_to_close_seconds"]),
+        (agent("a", retry={"max_attempts": 2}, timeouts=LIMITS, task_queue="q", priority=1), []),
+    ],
+)
+def test_fields_that_mean_nothing_for_a_type_are_warned_about(step: Json, pointers: list[str]) -> None:
+    assert warnings_of(document(step)) == [("no-effect", f"/steps/0/{pointer}") for pointer in pointers]
+
+
+def test_a_handler_behind_one_that_takes_every_error_is_warned_about() -> None:
+    every, late = {"output": 1}, {"errors": ["timeout"], "output": 2}
+    assert warnings_of(document(agent("a", on_error=[every, late]))) == [("unreachable-handler", "/steps/0/on_error/1")]
+    for handlers in (
+        [late, every],
+        [{**every, "when": "error.type == 'x'"}, late],
+        [every, {**late, "errors": ["cancelled"]}],
+    ):
+        assert warnings_of(document(agent("a", on_error=handlers))) == []

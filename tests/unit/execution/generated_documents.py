@@ -178,6 +178,10 @@ class _Writer:
 
     def _workflow(self, step: dict[str, Any], depth: int, reads: list[str], names: list[str], handler: bool) -> None:
         step |= {"workflow_id": "other", "wait": self.pick(True, False)}
+        if self.chance(30):
+            step["retry"] = {"max_attempts": self.pick(2, 3), "initial_interval_seconds": 2}
+        if self.chance(30):
+            step["timeouts"] = {"schedule_to_close_seconds": self.pick(6, 25)}
 
     # --- blocks ---------------------------------------------------------------------------------------------------
 
