@@ -8,9 +8,10 @@ Starts a Temporal server and a Redis of its own, a model server in a process of 
 that time; all are started at once. `waiting_bytes` is the memory of this process (the worker, and the client that
 starts) for each execution while all of their calls are in flight: `in_flight` of them, reached in `in_flight_seconds`
 (after ten minutes with fewer, those are weighed). `turn_ms` is a turn of one agent's loop (model call
-and tool call), `bare_ms` the same model calls sent one after the other by an HTTP client. `token_ms` is the delay from
-the moment the model server writes a token to the moment a reader of the execution's token stream has it; pieces are
-gathered for 50 ms on purpose.
+and tool call), `bare_ms` the same model calls sent one after the other by an HTTP client, `turn_overhead_ms` the
+difference. `token_…_ms` is the delay from the moment the model server writes a token to the moment a reader of the
+execution's Server-Sent Events has it, from `orchestrator api` in a process of its own; pieces are gathered for 50 ms on
+purpose. The model server writes once the reader's stream is open.
 """
 
 from __future__ import annotations
@@ -25,21 +26,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from redis.asyncio import Redis
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.event_streams import READ_SECONDS, running_api_process  # noqa: E402
 from benchmarks.model_server import TOKENS  # noqa: E402
 from orchestrator.embedded.ports import free_port  # noqa: E402
 from orchestrator.settings import Settings  # noqa: E402
-from orchestrator.stores.token_streams import TokenPiece, TokenStreams  # noqa: E402
 from tests.support.executions import outcome  # noqa: E402
 from tests.support.servers import running_redis, running_temporal  # noqa: E402
 from tests.support.whole_worker import WholeWorker, whole_worker  # noqa: E402
@@ -148,31 +148,40 @@ class Bench:
                     messages.append(answer.json()["choices"][0]["message"])
                 bare.append((time.perf_counter() - began) / turns)
         loop, alone = statistics.median(loops), statistics.median(bare)
-        return {"turn_ms": round(loop * 1000, 2), "bare_ms": round(alone * 1000, 2)}
+        figures = {"turn_ms": loop, "bare_ms": alone, "turn_overhead_ms": loop - alone}
+        return {name: round(seconds * 1000, 2) for name, seconds in figures.items()}
 
     async def tokens(self) -> dict[str, float]:
-        """Time tokens on their way to a reader."""
-        settings = self._worker.settings
-        redis = Redis.from_url(settings.redis_url, decode_responses=True)
-        streams = TokenStreams(redis, settings.redis_key_prefix)
-        handle = await self._start("tokens")
-        delays: list[float] = []
-        async for piece, now in _with_times(streams.follow(handle.id)):
-            delays += [now - float(said) for said in piece.text.split()]
-            if len(delays) >= TOKENS:
-                break
-        await outcome(handle)
-        await redis.aclose()
+        """Time tokens on their way to a reader of Server-Sent Events."""
+        with tempfile.TemporaryDirectory() as name, running_api_process(self._worker.settings, Path(name)) as (root, _):
+            handle = await self._start("tokens")
+            delays = await self._token_delays(f"{root}/executions/{handle.id}/events?tokens=true")
+            await outcome(handle)
         delays.sort()
         return {
             "token_median_ms": round(statistics.median(delays) * 1000, 1),
             "token_p99_ms": round(delays[math.ceil(len(delays) * 0.99) - 1] * 1000, 1),
         }
 
-
-async def _with_times(pieces: AsyncIterator[TokenPiece]) -> AsyncIterator[tuple[TokenPiece, float]]:
-    async for piece in pieces:
-        yield piece, time.time()
+    async def _token_delays(self, events_url: str) -> list[float]:
+        """Return every token's delay in seconds; its text is the time at which it was written."""
+        delays: list[float] = []
+        is_token = False
+        async with (
+            httpx2.AsyncClient(timeout=READ_SECONDS, trust_env=False) as http,
+            http.stream("GET", events_url) as answer,
+        ):
+            answer.raise_for_status()
+            await http.post(f"{self._root}/write")
+            async for line in answer.aiter_lines():
+                if line.startswith("event:"):
+                    is_token = line == "event: token"
+                elif is_token and line.startswith("data:"):
+                    now = time.time()
+                    delays += [now - float(text) for text in json.loads(line[5:])["text"].split()]
+                if len(delays) >= TOKENS:
+                    break
+        return delays
 
 
 def _resident_bytes() -> int:

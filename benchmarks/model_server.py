@@ -22,6 +22,7 @@ class BenchModel:
     def __init__(self) -> None:
         self._waiting = 0
         self._gate = asyncio.Event()
+        self._reader = asyncio.Event()
 
     def app(self) -> web.Application:
         """Return the application."""
@@ -29,6 +30,7 @@ class BenchModel:
         app.router.add_post("/v1/chat/completions", self.complete)
         app.router.add_get("/waiting", self.waiting)
         app.router.add_post("/open", self.open)
+        app.router.add_post("/write", self.write)
         return app
 
     async def waiting(self, _: web.Request) -> web.Response:
@@ -36,6 +38,10 @@ class BenchModel:
 
     async def open(self, _: web.Request) -> web.Response:
         self._gate.set()
+        return web.json_response(None)
+
+    async def write(self, _: web.Request) -> web.Response:
+        self._reader.set()
         return web.json_response(None)
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
@@ -57,6 +63,7 @@ class BenchModel:
     async def _tokens(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        await self._reader.wait()
         for _ in range(TOKENS):
             await response.write(delta({"content": f"{time.time()} "}))
             await asyncio.sleep(0.02)

@@ -45,7 +45,8 @@ async def test_the_agents_benchmark_measures_waiting_turns_and_tokens(isolated_s
     assert figures["waiting_ratio"] >= 1
     assert figures["turn_ms"] > figures["bare_ms"] > 0
     assert 0 < figures["token_median_ms"] <= figures["token_p99_ms"]
-    assert figures.keys() >= {"waiting_bytes", "started_seconds"}
+    assert (figures["in_flight"], figures["waiting_completed"]) == (20, 20)
+    assert figures.keys() >= {"waiting_bytes", "started_seconds", "turn_overhead_ms"}
 
 
 async def test_the_api_benchmark_compares_counts_and_watches(
