@@ -216,7 +216,8 @@ class _Recovery:
     def _fresh(self, around: list[ScopeState], step_id: str, *, new_keys: bool) -> None:
         """Let a step begin anew, under ids (and keys) that nothing inside it has had."""
         old = around[-1].steps[step_id]
-        more = 1 + old.inside if old.started_at is not None else 0
+        # One whose condition or input failed never started, but may have come to a handler.
+        more = 1 + old.inside if old.started_at is not None or old.error is not None else 0
         # In a rerun the scope's own epoch is raised already.
         raised = more if new_keys and not self._new_keys else 0
         around[-1].steps[step_id] = StepRecord(retried=old.retried + more, epoch=old.epoch + raised)

@@ -253,6 +253,14 @@ def test_what_cannot_be_rerun_is_named(from_step: str, outputs: dict[str, Any], 
     assert hint in (raised.value.hint or "")
 
 
+def test_a_rerun_opens_the_handler_of_a_failed_condition_beside_the_one_that_closed() -> None:
+    steps = [agent("a"), agent("b", when="steps.a.output > 20", depends_on=["a"], on_error=HANDLER)]
+    ended = MachineDriver(document(*steps)).run()
+    again = rerun_of(ended, "a")
+    assert ended.order == again.order == ["a", "b.h1", "b.h2"]
+    assert {"b:handler:0", "b:handler:0#1"} <= set(again.state.scopes)
+
+
 @looked_through(60)
 @given(documents(blocks=True), st.integers(0, 10_000), st.data())
 def test_whatever_happened_a_rerun_comes_to_its_end(source: dict[str, Any], seed: int, data: st.DataObject) -> None:
