@@ -28,7 +28,14 @@ from orchestrator.execution.messages_bulk import (
     RetryClosed,
     RetryOutcome,
 )
-from orchestrator.next_attempts import EndedPosition, ended_position, kept_memo, next_attempt, tags_of_run
+from orchestrator.next_attempts import (
+    EndedPosition,
+    ended_position,
+    kept_memo,
+    next_attempt,
+    priority_of_run,
+    tags_of_run,
+)
 from orchestrator.run_beginnings import RunBeginning, unbegun
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_errors, keep_ahead
@@ -119,6 +126,7 @@ class BulkActivities:
             tags=tags_of_run(description),
             carried=carried,
             again=True,
+            priority=priority_of_run(description),
             memo=await kept_memo(description, request.reason) | {JOB_MEMO: _mark(request)},
         )
         await self._follow_pause(following.start.workflow_id, request.run.execution_id, held=pause is not None)

@@ -24,6 +24,7 @@ from orchestrator.next_attempts import (
     ended_position,
     kept_memo,
     next_attempt,
+    priority_of_run,
     reason_memo,
     tags_of_run,
 )
@@ -54,6 +55,7 @@ class ExecutionRecovery:
         how = Launch(
             execution_id,
             tags=tags_of_run(description),
+            priority=priority_of_run(description),
             memo=await kept_memo(description, reason),
             position=following.state,
             previous_run=description.run_id,
@@ -87,7 +89,12 @@ class ExecutionRecovery:
         start.input, start.lineage = state.input, state.lineage
         start.depth, start.holds, start.deadline_at, start.budget, start.places = 0, {}, None, None, []
         how = Launch(
-            new_id, tags=tags_of_run(description), memo=reason_memo(request.reason), fresh=True, position=state
+            new_id,
+            tags=tags_of_run(description),
+            priority=priority_of_run(description),
+            memo=reason_memo(request.reason),
+            fresh=True,
+            position=state,
         )
         return await launch(self._services, start, how)
 

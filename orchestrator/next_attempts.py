@@ -95,6 +95,11 @@ def tags_of_run(description: WorkflowExecutionDescription) -> dict[str, str]:
     return dict(tag.partition("=")[::2] for tag in description.typed_search_attributes.get(TAGS) or ())
 
 
+def priority_of_run(description: WorkflowExecutionDescription) -> int | None:
+    """Return the priority that the next run shall have too; None: the server's own."""
+    return description.raw_description.workflow_execution_info.priority.priority_key or None
+
+
 async def kept_memo(description: WorkflowExecutionDescription, reason: str) -> dict[str, Any]:
     """Return the next attempt's memo: what says which start made the execution, since it may be sent again."""
     memo = await description.memo()

@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from temporalio.client import Client
 
+from orchestrator.next_attempts import tags_of_run
 from orchestrator.settings import Settings
 from tests.integration.test_api_executions import document, started, states, until_status, working
 from tests.support.api_server import problem_in, running_api
@@ -75,6 +77,23 @@ async def test_a_retry_goes_on_from_what_failed(api: httpx2.AsyncClient, isolate
     assert found["workflow_version"] == 1
     assert stubs.calls == {"a": 1, "b": 2, "c": 1}
     assert [key_of(stubs, path) for path in "abc"] == [f"{execution_id}/{path}" for path in "abc"]
+
+
+async def test_what_goes_on_keeps_the_priority_and_the_tags_of_the_start(
+    api: httpx2.AsyncClient, isolated_settings: Settings, temporal_client: Client
+) -> None:
+    workflow_id = await stored(api, isolated_settings, *CHAIN)
+    async with working(isolated_settings, {"b": [FAILURE]}):
+        first = await started(api, workflow_id, options={"priority": 2}, tags={"team": "sales"})
+        await ended(api, first)
+        await accepted(api, first, "retry")
+        await ended(api, first)
+        second = (await accepted(api, first, "rerun", from_step="a"))["execution_id"]
+        await ended(api, second)
+    for execution_id in (first, second):
+        found = await temporal_client.get_workflow_handle(execution_id).describe()
+        assert found.raw_description.workflow_execution_info.priority.priority_key == 2
+        assert tags_of_run(found) == {"team": "sales"}
 
 
 async def test_only_one_of_many_retries_at_once_is_taken(api: httpx2.AsyncClient, isolated_settings: Settings) -> None:

@@ -53,11 +53,11 @@ async def api(signing: Settings) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @asynccontextmanager
-async def working(settings: Settings, script: dict[str, Any]) -> AsyncIterator[Client]:
+async def working(settings: Settings, *scripts: dict[str, Any]) -> AsyncIterator[Client]:
     client, http = await connect(settings), GuardedHttp.from_settings(settings)
     secrets = Secrets([("the test", EnvironmentSecrets({"SECRETS__OTHER": "plain text"}))])
     callbacks = CallbackActivities(client, http, secrets, settings).all()
-    stubs = Stubs({"call": [script]}).all()
+    stubs = Stubs({"call": scripts}).all()
     async with leased_worker(client, settings, [*ControlActivities(client).all(), *callbacks, *stubs]):
         yield client
     await http.aclose()
@@ -142,6 +142,24 @@ async def test_a_receiver_that_fails_is_told_again_under_the_same_id(
     assert second.headers["webhook-id"] == first.headers["webhook-id"]
     assert genuine(first, KEY)
     assert genuine(second, KEY)
+
+
+async def test_what_goes_on_after_an_end_is_told_of_again_under_another_id(
+    api: httpx2.AsyncClient, signing: Settings, receiver: WebhookReceiver
+) -> None:
+    failure = {"error": {"type": "boom", "retryable": False}}
+    async with working(signing, failure, {"result": 1}):
+        execution_id = await started(api, signing, url=receiver.url)
+        failed = await told(receiver)
+        assert (await api.post(f"/executions/{execution_id}/retry")).status_code == 202
+        retried = await told(receiver, 2)
+        answer = await api.post(f"/executions/{execution_id}/rerun", json={"from_step": "call"})
+        rerun = await told(receiver, 3)
+    types = [found.message["type"] for found in (failed, retried, rerun)]
+    assert types == ["execution.failed", "execution.completed", "execution.completed"]
+    ids = [found.message["data"]["execution_id"] for found in (failed, retried, rerun)]
+    assert ids == [execution_id, execution_id, answer.json()["execution_id"]]
+    assert len({found.headers["webhook-id"] for found in (failed, retried, rerun)}) == 3
 
 
 async def test_a_delivery_that_is_cancelled_by_hand_still_waits_for_the_end(
