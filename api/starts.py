@@ -213,8 +213,9 @@ async def launch(services: Services, message: StartExecution, how: Launch) -> Ex
     pinned = UnstoredDefinition(message.workflow_id, message.sha256 or "", message.definition or {})
     place = await find_place(pinned, message.input, how.execution_id)
     message.slot = place.slot if place is not None and place.at_once else None
-    if how.position is not None:
+    if how.position is not None or how.previous_run is not None:
         message.holds |= holds_of(await services.definitions.pause(message.workflow_id))
+    if how.position is not None:
         how.position.slot = message.slot
         how.position.holds |= message.holds
     # Before the call to Temporal and outside its time limit: the store's fsync may take a second.
