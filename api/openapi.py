@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -57,6 +59,8 @@ _VERSIONED = {
     "restore_workflow_version",
 }
 """Operations whose answers carry an `ETag`."""
+_EXAMPLES: dict[str, Any] = json.loads((Path(__file__).parent / "schemas" / "examples.json").read_text())
+"""Of documents, as a deployment answered with them."""
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer <API key>"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -90,6 +94,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
             _describe_headers(operation)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    for name, example in _EXAMPLES.items():
+        if name in schemas:
+            schemas[name].setdefault("examples", [example])
     return document
 
 

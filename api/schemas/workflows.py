@@ -74,7 +74,14 @@ class WorkflowPauseAnswer(BaseModel):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"workflow_id": "lead-processing", "paused": None, "signalled": 3, "closed": 0}]
+            "examples": [
+                {
+                    "workflow_id": "lead-processing",
+                    "paused": {"reason": "prices change", "by": "kim", "at": "2026-11-22T14:02:50Z"},
+                    "signalled": 3,
+                    "closed": 0,
+                }
+            ]
         }
     )
 

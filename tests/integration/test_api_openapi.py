@@ -163,6 +163,26 @@ def test_every_body_and_every_document_has_an_example_that_its_schema_accepts(co
             assert validator.is_valid(example), (where, example)
 
 
+def test_every_answer_in_json_has_an_example_that_its_schema_accepts(contract: dict[str, Any]) -> None:
+    for where, operation in operations(contract):
+        for status, response in operation["responses"].items():
+            media = response.get("content", {}).get("application/json")
+            if media is None or operation["operationId"] == "get_workflow_schema":
+                continue
+            examples = resolved(contract, media["schema"]).get("examples", [])
+            assert examples, (where, status)
+            validator = jsonschema_rs.Draft202012Validator({**media["schema"], "components": contract["components"]})
+            for example in examples:
+                assert validator.is_valid(example), (where, status, str(next(validator.iter_errors(example))))
+
+
+def test_every_parameter_of_a_path_has_an_example(contract: dict[str, Any]) -> None:
+    for where, operation in operations(contract):
+        for parameter in operation.get("parameters", ()):
+            described = parameter.get("examples") or parameter["schema"].get("examples")
+            assert described or parameter["in"] != "path", (where, parameter["name"])
+
+
 def resolved(contract: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     name = schema.get("$ref", "").rpartition("/")[2]
     found: dict[str, Any] = contract["components"]["schemas"][name] if name else schema
