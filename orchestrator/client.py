@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 import json
 import secrets
@@ -31,9 +32,11 @@ from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_driver, keep_ahead, with_claims
 from orchestrator.telemetry import temporal_plugins
 from orchestrator.workflows.concurrency_gate import GATE_TYPE
+from orchestrator.workflows.foreign_values import ReadableFailures
 from orchestrator.workflows.performing import summary_text
 from orchestrator.workflows.search_attributes import at_start
 
+DATA_CONVERTER = dataclasses.replace(pydantic_data_converter, failure_converter_class=ReadableFailures)
 ASKED_AT_ONCE = 4
 """Updates that one process has on its way to one gate."""
 _NEXT_ATTEMPT = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
@@ -56,7 +59,7 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
             namespace=settings.temporal_namespace,
             api_key=settings.temporal_api_key.get_secret_value() if settings.temporal_api_key else None,
             tls=_tls(settings),
-            data_converter=with_claims(pydantic_data_converter, settings),
+            data_converter=with_claims(DATA_CONVERTER, settings),
             plugins=temporal_plugins(settings),
             lazy=lazy,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
@@ -12,6 +13,7 @@ from temporalio.client import Client
 from orchestrator.settings import Settings
 from tests.support.model_server_fixture import model_server as model_server
 from tests.support.servers import running_redis, running_s3, running_temporal
+from tests.support.stuck_executions import stuck_executions
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,11 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of a real Temporal server with our search attributes."""
     with running_temporal(tmp_path_factory.mktemp("temporal")) as address:
         yield address
+        assert asyncio.run(_stuck(address)) == {}, "executions whose workflow task fails over and over"
+
+
+async def _stuck(address: str) -> dict[str, int]:
+    return await stuck_executions(await Client.connect(address))
 
 
 @pytest.fixture(scope="session")

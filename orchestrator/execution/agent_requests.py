@@ -54,7 +54,7 @@ def model_turn(state: ExecutionState, place: Place, loop: AgentLoop, *, own_retr
         task=model.task,
         parameters=loop.parameters if first else None,
         input=state.input if first else None,
-        dependencies={name: scope.steps[name].output for name in step.listed} if first else {},
+        dependencies={name: scope.steps[name].value for name in step.listed} if first else {},
         model=model.model,
         output_schema=model.output_schema,
         turn=loop.turn,

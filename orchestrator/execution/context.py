@@ -78,7 +78,7 @@ class StepsContext(Mapping[str, Mapping[str, Any]]):
 def step_context(record: StepRecord) -> dict[str, Any]:
     """Return one step as expressions see it; output and error are null until there is one."""
     return {
-        "output": record.output,
+        "output": record.value,
         "status": record.state,
         "error": error_context(record.error),
         "errors": record.errors,

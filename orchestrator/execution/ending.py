@@ -179,7 +179,7 @@ class Ending:
                 state.output = self._engine.evaluator.render(compiled.output, scope)
             else:
                 self._engine.data.require_collectable("the execution", scope_bytes(compiled, scope, None))
-                state.output = {step_id: scope.steps[step_id].output for step_id in compiled.sinks}
+                state.output = {step_id: scope.steps[step_id].value for step_id in compiled.sinks}
         except ExpressionError as error:
             self._fail_late(expression_failure(error, None))
             return

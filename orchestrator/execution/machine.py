@@ -482,7 +482,7 @@ class Machine:
             return None, expression_failure(error, owner.path)
         except OrchestratorError as error:
             return None, failure_of(error, owner.path)
-        return {step_id: run.state.steps[step_id].output for step_id in run.compiled.sinks}, None
+        return {step_id: run.state.steps[step_id].value for step_id in run.compiled.sinks}, None
 
 
 __all__ = ["Machine", "new_state"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pydantic_core import from_json
+
 from orchestrator.execution.budgets import Budget, Ledger
 from orchestrator.execution.messages import ErrorInfo, Lineage
 from orchestrator.execution.messages_agents import ToolCallRequest, ToolOutcome, TranscriptPart
@@ -84,6 +86,9 @@ class StepRecord:
 
     state: StepState = "pending"
     output: Any = None
+    """Read it by `value`."""
+    packed: str | None = None
+    """The output as JSON, where it was carried and nobody has read it yet."""
     error: ErrorInfo | None = None
     errors: Any = None
     """Contained failures of a block: by branch, or a list of {index, error}."""
@@ -115,6 +120,13 @@ class StepRecord:
     """What a root step, or something inside it, set in the run's variables."""
     agent: AgentLoop | None = None
     """Position of an agent's loop."""
+
+    @property
+    def value(self) -> Any:
+        """The output; one that was carried is decoded when it is first read."""
+        if self.packed is not None:
+            self.output, self.packed = from_json(self.packed), None
+        return self.output
 
     @property
     def flights(self) -> list[str]:

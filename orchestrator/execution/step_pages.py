@@ -67,5 +67,5 @@ def _detail(definition: CompiledDefinition, found: _Found, *, whole: bool) -> St
         tolerated=record.tolerated,
         epoch=scope.tries + record.retried,
         awaits=record.awaits,
-        output=record.output if whole else None,
+        output=record.value if whole else None,
     )

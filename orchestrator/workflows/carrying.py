@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
 
-from orchestrator.execution.state import ExecutionState
+from orchestrator.execution.state import ExecutionState, StepRecord
 
 CHUNK_CHARACTERS = 256 * 1024
 """A chunk is one payload: at most 1 MiB even if every character takes four bytes."""
@@ -14,13 +15,20 @@ SOON_EVENTS, SOON_BYTES = 4_096, 4 * 1024 * 1024
 """From here the first quiet moment is taken."""
 NOW_BYTES = 8 * 1024 * 1024
 """From here, and from twice the events, nothing new starts until there is one."""
+PACKED_BYTES = 4 * 1024
+"""Outputs of this size and more are carried beside the state and decoded when they are first read: all of them at once
+may take longer than a workflow task may compute."""
 
 _STATE: TypeAdapter[ExecutionState] = TypeAdapter(ExecutionState)
+_VALUE: TypeAdapter[object] = TypeAdapter(object)
 
 
 def dump(state: ExecutionState) -> list[str]:
-    """Return the state as JSON text in chunks."""
-    text = _STATE.dump_json(state).decode()
+    """Return the state as text in chunks: a line that tells the parts' lengths, the state, the packed outputs."""
+    packed = {place: _text(record) for place, record in _large(state)}
+    core = _without_outputs(state, packed)
+    parts = [[*place, len(text)] for place, text in packed.items()]
+    text = "".join([to_json([len(core), parts]).decode(), "\n", core, *packed.values()])
     return [text[start : start + CHUNK_CHARACTERS] for start in range(0, len(text), CHUNK_CHARACTERS)]
 
 
@@ -30,4 +38,39 @@ def load(chunks: Sequence[str]) -> ExecutionState:
     Raises:
         pydantic.ValidationError: it is none.
     """
-    return _STATE.validate_json("".join(chunks))
+    text = "".join(chunks)
+    if not text.startswith("["):
+        # Before outputs were packed, the state was all there was.
+        return _STATE.validate_json(text)
+    position = text.index("\n") + 1
+    length, parts = from_json(text[:position])
+    state = _STATE.validate_json(text[position : position + length])
+    position += length
+    for scope_id, step_id, length in parts:
+        state.scopes[scope_id].steps[step_id].packed = text[position : position + length]
+        position += length
+    return state
+
+
+def _large(state: ExecutionState) -> Iterator[tuple[tuple[str, str], StepRecord]]:
+    for scope_id, scope in state.scopes.items():
+        for step_id, record in scope.steps.items():
+            if record.packed is not None or (record.bytes >= PACKED_BYTES and record.output is not None):
+                yield (scope_id, step_id), record
+
+
+def _text(record: StepRecord) -> str:
+    return record.packed if record.packed is not None else _VALUE.dump_json(record.output).decode()
+
+
+def _without_outputs(state: ExecutionState, packed: dict[tuple[str, str], str]) -> str:
+    """Return the state's JSON without these outputs; the state is the same before and after."""
+    records = [state.scopes[scope_id].steps[step_id] for scope_id, step_id in packed]
+    kept = [(record, record.output, record.packed) for record in records]
+    try:
+        for record in records:
+            record.output = record.packed = None
+        return _STATE.dump_json(state).decode()
+    finally:
+        for record, output, text in kept:
+            record.output, record.packed = output, text

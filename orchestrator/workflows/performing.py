@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, RawValue, RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from orchestrator.execution import events as ev
@@ -34,6 +34,7 @@ from orchestrator.execution.messages import (
 )
 from orchestrator.execution.messages_children import AwaitExecutionResult
 from orchestrator.workflows.failures import activity_failed, child_failed
+from orchestrator.workflows.foreign_values import UnreadableValue, read_foreign, unreadable_output
 from orchestrator.workflows.search_attributes import at_start
 
 TOLD_IN_ORDER = "children-told-in-order"
@@ -111,7 +112,7 @@ class Performer:
         handle: workflow.ActivityHandle[Any] = workflow.start_activity(
             command.activity,
             args=command.arguments,
-            result_type=command.result_type,
+            result_type=RawValue if foreign else command.result_type,
             task_queue=command.task_queue,
             activity_id=command.activity_id,
             start_to_close_timeout=timedelta(seconds=timeouts.start_to_close),
@@ -142,9 +143,10 @@ class Performer:
         error = handle.exception()
         if error is not None:
             self._inbox.append(activity_failed(activity_id, error))
+        elif foreign:
+            self._inbox.append(_foreign_end(activity_id, handle.result()))
         else:
-            result = StepResult(output=handle.result()) if foreign else handle.result()
-            self._inbox.append(ev.ActivityCompleted(activity_id, result))
+            self._inbox.append(ev.ActivityCompleted(activity_id, handle.result()))
 
     async def _timer(self, command: StartTimer) -> None:
         await workflow.sleep(command.seconds, summary=summary_text(command.summary))
@@ -238,6 +240,13 @@ class Performer:
             await self._starting[child_id].wait()
         if child_id in self._children or child_id in self._awaited:
             await _signal_child(command)
+
+
+def _foreign_end(activity_id: str, raw: RawValue | None) -> ev.Event:
+    try:
+        return ev.ActivityCompleted(activity_id, StepResult(output=read_foreign(raw)))
+    except UnreadableValue as error:
+        return ev.ActivityFailed(activity_id, unreadable_output(activity_id, error), 1)
 
 
 async def _signal_child(command: SignalChild) -> None:

@@ -8,7 +8,9 @@ from datetime import timedelta
 
 import pytest
 from temporalio import activity
+from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from orchestrator.execution.messages import (
@@ -212,3 +214,66 @@ async def test_heavy_ends_of_many_waits_after_a_pause_are_spread_over_several_ta
         view = await asyncio.wait_for(handle.result(), 60)
     assert (view.status, view.output) == ("completed", 9000)
     assert await spread(handle, waits=len(steps))
+
+
+UNREADABLE = {
+    "half a surrogate pair": Payload(metadata={"encoding": b"json/plain"}, data=b'"\\ud800"'),
+    "no JSON": Payload(metadata={"encoding": b"json/plain"}, data=b"{nonsense"),
+    "bytes": Payload(metadata={"encoding": b"binary/plain"}, data=b"\xff\x00"),
+    "an encoding that nobody knows": Payload(metadata={"encoding": b"who/knows"}, data=b"{}"),
+    "a number out of range": Payload(metadata={"encoding": b"json/plain"}, data=b"[1e999]"),
+    "no number": Payload(metadata={"encoding": b"json/plain"}, data=b"NaN"),
+    "a deep value": Payload(metadata={"encoding": b"json/plain"}, data=b"[" * 500 + b"]" * 500),
+    "a value too deep for expressions": Payload(metadata={"encoding": b"json/plain"}, data=b"[" * 61 + b"]" * 61),
+}
+
+
+async def test_a_result_of_a_foreign_worker_that_cannot_be_read_fails_its_step(
+    temporal_client: Client, settings: Settings, subtests: pytest.Subtests
+) -> None:
+    @activity.defn(name="odd")
+    async def odd(which: str) -> RawValue:
+        return RawValue(UNREADABLE[which])
+
+    async with worker_with(temporal_client, settings, [odd, *Stubs().all()]) as runner:
+        for which in UNREADABLE:
+            step = {"step_id": "odd", "step_type": "activity", "activity": "odd", "arguments": [which]}
+            with subtests.test(which):
+                view = await asyncio.wait_for(runner.run({"steps": [step]}), 30)
+                assert view.error is not None
+                assert (view.status, view.error.type, view.error.step) == ("failed", "invalid-output", "odd")
+
+
+async def test_results_of_foreign_workers_are_read_in_every_encoding_of_json(
+    temporal_client: Client, settings: Settings
+) -> None:
+    found = {
+        "plain": Payload(metadata={"encoding": b"json/plain"}, data=b'{"a": [1, 2.5, null]}'),
+        "protobuf": Payload(metadata={"encoding": b"json/protobuf", "messageType": b"of.others"}, data=b'{"a": 1}'),
+        "null": Payload(metadata={"encoding": b"binary/null"}),
+    }
+
+    @activity.defn(name="any")
+    async def answer(which: str) -> RawValue:
+        return RawValue(found[which])
+
+    steps = [{"step_id": name, "step_type": "activity", "activity": "any", "arguments": [name]} for name in found]
+    async with worker_with(temporal_client, settings, [answer, *Stubs().all()]) as runner:
+        view = await runner.run({"steps": steps})
+    assert view.output == {"plain": {"a": [1, 2.5, None]}, "protobuf": {"a": 1}, "null": None}
+
+
+async def test_a_failure_of_a_foreign_worker_whose_details_cannot_be_read_fails_its_step(
+    temporal_client: Client, settings: Settings
+) -> None:
+    @activity.defn(name="odd")
+    async def odd() -> None:
+        activity.heartbeat(RawValue(UNREADABLE["no JSON"]))
+        raise ApplicationError("broken", RawValue(UNREADABLE["no JSON"]), type="odd-error", non_retryable=True)
+
+    step = {"step_id": "odd", "step_type": "activity", "activity": "odd", "arguments": []}
+    async with worker_with(temporal_client, settings, [odd, *Stubs().all()]) as runner:
+        view = await asyncio.wait_for(runner.run({"steps": [step]}), 30)
+    assert view.error is not None
+    assert (view.status, view.error.type, view.error.step) == ("failed", "odd-error", "odd")
+    assert "broken" in view.error.message
