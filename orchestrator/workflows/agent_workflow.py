@@ -43,10 +43,12 @@ from orchestrator.workflows.event_feed import EventFeed
 from orchestrator.workflows.failures import error_info, execution_failure
 from orchestrator.workflows.metering import meter_end
 from orchestrator.workflows.performing import Performer, summary_text
-from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS
+from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS, once_loaded
 from orchestrator.workflows.update_ids import remember, was_taken
 
 LONGEST_REASON = 2000
+LOADED_SEARCHABLE = "loaded-searchable"
+"""Patch: a loaded definition's version and tags become search attributes."""
 CHILDREN_CARRIED = "children-carried"
 """Patch: an awaited child does not keep its parent from continuing as new."""
 
@@ -298,6 +300,7 @@ class AgentWorkflow:
             loaded = await self._load(start)
             document, version, sha256 = loaded.definition, loaded.version, loaded.sha256
             start = start.model_copy(update={"holds": {**loaded.holds, **start.holds}})
+            _make_searchable(document, version)
         self._pin(start, document, version, sha256)
         state = new_state(self._definition, start, workflow.info().workflow_id, version)
         return Machine(self._definition, state, _fresh_id, workflow.patched).watched()
@@ -433,6 +436,14 @@ def _parse(start: Any) -> StartExecution:
         raise ApplicationError(
             f"the start input is no StartExecution: {error}", type="invalid-start", non_retryable=True
         ) from error
+
+
+def _make_searchable(document: dict[str, Any], version: int | None) -> None:
+    """Let lists find an execution that was started by reference by its version and its definition's tags."""
+    tags = document.get("tags", {})
+    found = once_loaded(workflow.info().typed_search_attributes, version, tags if isinstance(tags, dict) else {})
+    if found and workflow.patched(LOADED_SEARCHABLE):
+        workflow.upsert_search_attributes(found)
 
 
 def _fresh_id() -> str:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
+
+from orchestrator.definition.limits import TAGS_BYTES
 
 DEFINITION_ID = SearchAttributeKey.for_keyword("WorkflowDefinitionId")
 DEFINITION_VERSION = SearchAttributeKey.for_int("WorkflowDefinitionVersion")
@@ -49,3 +51,24 @@ def at_start(
     if rerun_of is not None:
         pairs.append(SearchAttributePair(RERUN_OF, rerun_of))
     return TypedSearchAttributes(pairs)
+
+
+def once_loaded(
+    known: TypedSearchAttributes, version: int | None, tags: Mapping[str, str]
+) -> list[SearchAttributeUpdate[Any]]:
+    """Return what an execution that was started by reference lacks, once it knows its definition.
+
+    Args:
+        known: what was given with its start; its tags come before the definition's.
+        version: the definition's version.
+        tags: the definition's tags.
+    """
+    updates: list[SearchAttributeUpdate[Any]] = []
+    if version is not None and known.get(DEFINITION_VERSION) is None:
+        updates.append(DEFINITION_VERSION.value_set(version))
+    own = list(known.get(TAGS) or [])
+    taken = {entry.partition("=")[0] for entry in own}
+    more = [f"{key}={value}" for key, value in tags.items() if key not in taken]
+    if more and sum(len(entry.encode()) + 3 for entry in (*own, *more)) <= TAGS_BYTES:
+        updates.append(TAGS.value_set([*own, *more]))
+    return updates

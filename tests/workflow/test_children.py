@@ -19,6 +19,7 @@ from activities.definitions import DefinitionActivities
 from orchestrator.execution.messages import ExecutionView
 from orchestrator.settings import Settings
 from orchestrator.worker import build_worker
+from orchestrator.workflows.search_attributes import DEFINITION_ID, DEFINITION_VERSION, TAGS
 from tests.support.cases import Case, CaseDefinitions
 from tests.support.executions import Runner, outcome, worker_with
 from tests.support.polling import eventually
@@ -250,3 +251,19 @@ async def test_a_child_under_the_key_of_who_awaits_it_shares_their_place(
     async with serving(temporal_client, settings, **{name: definition}) as runner:
         view = await asyncio.wait_for(outcome(await runner.start(definition, {"n": 2})), 20)
     assert (view.status, view.output) == ("completed", 2)
+
+
+async def test_a_child_is_found_by_the_version_and_the_tags_of_the_definition_that_it_loaded(
+    temporal_client: Client, settings: Settings
+) -> None:
+    kid = {**LISTENING, "tags": {"team": "sales"}}
+    async with serving(temporal_client, settings, kid=kid) as runner:
+        parent = await runner.start({"steps": [ONE_CHILD]})
+        child = child_of(runner, parent)
+        await there(child)
+        await until(child, "awaiting")
+        found = (await child.describe()).typed_search_attributes
+        await child.signal("signal", {"name": "go", "payload": 1})
+        assert (await outcome(parent)).status == "completed"
+    assert (found.get(DEFINITION_ID), found.get(DEFINITION_VERSION)) == ("kid", 1)
+    assert found.get(TAGS) == ["team=sales"]
