@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
-from api.codec_cors import DECODE_PATH, codec_origins
+from api.codec_cors import CODEC_PATHS, codec_origins
 from api.dependencies import services_of
 from api.roles import OPERATION_ROLES, Needed, allows
 from orchestrator.execution.errors_access import Forbidden, Unauthenticated
@@ -85,7 +85,7 @@ async def _check_key(request: Request, access: Access) -> None:
 def token_of(request: Request) -> str:
     """Return the key that a request was sent with, or ""; the Web UI's own bearer token is none for the codec."""
     cookie = request.cookies.get(CODEC_COOKIE, "")
-    if cookie and request.url.path == DECODE_PATH:
+    if cookie and request.url.path in CODEC_PATHS:
         return cookie
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
@@ -102,7 +102,7 @@ def _refuse_foreign_pages(request: Request, settings: Settings) -> None:
             f"an API without authentication answers on loopback only, not as '{host[:100]}'",
             hint="ask for 127.0.0.1 or localhost, or set API_AUTH=on",
         )
-    if request.url.path == DECODE_PATH and request.headers.get("origin") in codec_origins(settings):
+    if request.url.path in CODEC_PATHS and request.headers.get("origin") in codec_origins(settings):
         return
     if request.headers.get("sec-fetch-site") == "cross-site":
         raise Forbidden("an API without authentication does not answer pages of other sites")

@@ -1,4 +1,4 @@
-"""CORS for one path: the pages of the Temporal Web UI may ask `/codec/decode`, and no page anything else."""
+"""CORS for the codec alone: pages of the Temporal Web UI may ask it, and no page anything else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.execution_links import PREFIX
 from orchestrator.settings import Settings
 
-DECODE_PATH = f"{PREFIX}/codec/decode"
+CODEC_PATHS = frozenset({f"{PREFIX}/codec/decode", f"{PREFIX}/codec/download"})
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "POST",
     "Access-Control-Allow-Headers": "authorization, content-type, x-api-key, x-namespace",
@@ -36,7 +36,7 @@ class CodecCors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it where it is a preflight."""
-        if scope["type"] != "http" or scope["path"] != DECODE_PATH:
+        if scope["type"] != "http" or scope["path"] not in CODEC_PATHS:
             await self._app(scope, receive, send)
             return
         origin = Headers(scope=scope).get("origin", "")

@@ -46,6 +46,7 @@ OPERATION_ROLES: Mapping[str, Needed] = {
     "list_schedules": "viewer",
     "get_schedule": "viewer",
     "decode_payloads": "viewer",
+    "download_payloads": "viewer",
     "open_codec_session": "viewer",
     "evaluate_expression": "viewer",
     "get_metrics": "viewer",

@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     api_failures_per_minute: int = Field(20, ge=1)
     """Failed attempts to authenticate from one address before it is told to wait."""
     api_codec_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    """Origins of Temporal Web UIs whose pages may ask `/codec/decode`; absent, that of `TEMPORAL_UI_URL`."""
+    """Origins of Temporal Web UIs whose pages may ask the codec; absent, that of `TEMPORAL_UI_URL`."""
     api_audit_entries: int = Field(100_000, ge=100, le=10_000_000)
     """Entries that the audit log keeps, about."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from temporalio.api.common.v1 import Payload
 
 from api.access import CODEC_COOKIE, access_of, token_of
-from api.dependencies import ServicesDep
+from api.dependencies import Services, ServicesDep
 from api.execution_links import PREFIX
 from api.json_body import StrictJsonRoute
 from api.schemas.codec import CodecPayloads
@@ -24,13 +24,33 @@ COOKIE_SECONDS = 12 * 3600
 
 
 @router.post("/decode", operation_id="decode_payloads", summary="Resolve payloads", responses=problems(*WITH_BODY, 503))
-async def decode_payloads(services: ServicesDep, body: CodecPayloads) -> CodecPayloads:
+async def decode_payloads(
+    services: ServicesDep,
+    body: CodecPayloads,
+    keep: Annotated[bool, Query(alias="preserveStorageRefs", description="leave references to large values")] = False,
+) -> CodecPayloads:
     """Return the payloads of a history with large values in the place of their references; others as they came.
 
-    A reference stays where its value is lost, or where 16 MiB were resolved before it.
+    A reference stays where its value is lost, or where 16 MiB were resolved before it. The Web UI asks to leave them
+    all, and downloads those that people want to see.
     """
+    return await _resolved(services, body, keep=keep)
+
+
+@router.post(
+    "/download",
+    operation_id="download_payloads",
+    summary="Fetch large values",
+    responses=problems(*WITH_BODY, 503),
+)
+async def download_payloads(services: ServicesDep, body: CodecPayloads) -> CodecPayloads:
+    """Return the payloads with large values in the place of their references: what the Web UI asks for one by one."""
+    return await _resolved(services, body, keep=False)
+
+
+async def _resolved(services: Services, body: CodecPayloads, *, keep: bool) -> CodecPayloads:
     payloads = [_payload(value, index) for index, value in enumerate(body.payloads)]
-    found = await resolved(services.temporal.data_converter, payloads)
+    found = await resolved(services.temporal.data_converter, payloads, keep=keep)
     return CodecPayloads(payloads=[MessageToDict(payload) for payload in found])
 
 

@@ -13,7 +13,7 @@ from orchestrator.commands.address import connect
 from orchestrator.commands.definitions import load_definition
 from orchestrator.commands.files import read_json
 from orchestrator.commands.outcome import INTERRUPTED, OK, USAGE, CommandError, err, out
-from orchestrator.commands.watching import coloured, exit_code, follow, print_outcome, step_table
+from orchestrator.commands.watching import coloured, exit_code, follow, print_outcome, step_table, ways_on
 from orchestrator.sdk import OrchestratorClient
 from orchestrator.sdk.documents import ExecutionDocument
 
@@ -99,6 +99,8 @@ def status(execution_id: str, *, api: str | None, as_json: bool) -> int:
         _print_json(document)
     else:
         out.print(step_table(document))
+        for line in ways_on(document):
+            out.print(escape(line))
         if document["status"] == "completed" or document.get("error"):
             print_outcome(document, out)
     return exit_code(document)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from datetime import datetime
 
 from rich.console import Console, Group, RenderableType
@@ -92,6 +93,18 @@ def step_table(document: ExecutionDocument) -> RenderableType:
         )
     detail = f" ({document['detail']})" if document.get("detail") else ""
     return Group(table, f"execution: {coloured(document['status'])}{escape(detail)}")
+
+
+def ways_on(document: ExecutionDocument) -> Iterator[str]:
+    """Yield a line for each thing that the execution waits for people to do, with the command that does it."""
+    command, execution_id = "orchestrator executions", document["execution_id"]
+    for approval in document.get("approvals") or ():
+        yield f"waits for a decision: {command} approve {execution_id} {approval['path']} (or --reject)"
+    if document.get("detail") != "operator":
+        return
+    for step in document.get("steps") or ():
+        if step["state"] == "running" and step.get("error"):
+            yield f"waits for a repair: {command} retry-step|skip-step {execution_id} {step['path']}"
 
 
 def coloured(status: str) -> str:

@@ -19,6 +19,7 @@ from orchestrator.settings import Settings, is_loopback
 
 USUAL_PORTS = {"temporal": 7233, "temporal_ui": 8233, "redis": 6379, "model": 8081, "worker_metrics": 9464}
 READY_PATH = "/api/v1/health/ready"
+CODEC_PATH = "/api/v1/codec"
 OPENAI_URL = "https://api.openai.com/v1"
 GRACEFUL_STOP_SECONDS = 5.0
 
@@ -75,15 +76,15 @@ class _Planner:
 
     def plan(self) -> Plan:
         api_port = self._port(self.settings.api_port)
+        host = LOOPBACK if self.settings.api_host in {"0.0.0.0", "::", "localhost"} else self.settings.api_host
+        self.environment |= {"API_HOST": self.settings.api_host, "API_PORT": str(api_port)}
+        is_open = self._access()
         redis = self._redis()
-        temporal_address, temporal_ui = self._temporal()
+        # A Web UI without a key would be refused at every payload.
+        temporal_address, temporal_ui = self._temporal(f"http://{host}:{api_port}{CODEC_PATH}" if is_open else None)
         model = self._model()
         qdrant = self._qdrant()
         self._agents()
-        host = LOOPBACK if self.settings.api_host in {"0.0.0.0", "::", "localhost"} else self.settings.api_host
-        self.environment |= {"API_HOST": self.settings.api_host, "API_PORT": str(api_port)}
-        if not self._is_set("api_auth"):
-            self.environment["API_AUTH"] = "off" if is_loopback(self.settings.api_host) else "on"
         if "worker_graceful_shutdown_seconds" not in self.settings.model_fields_set:
             self.environment["WORKER_GRACEFUL_SHUTDOWN_SECONDS"] = str(GRACEFUL_STOP_SECONDS)
         metrics = self._metrics()
@@ -99,6 +100,14 @@ class _Planner:
         )
         services = (self._service("worker", host, api_port), self._service("api", host, api_port))
         return Plan(tuple(self.servers), services, endpoints, tuple(self.externals))
+
+    def _access(self) -> bool:
+        """Open the API on loopback, unless somebody wants keys there; whether it is open."""
+        if self._is_set("api_auth"):
+            return self.settings.api_auth == "off"
+        is_open = is_loopback(self.settings.api_host)
+        self.environment["API_AUTH"] = "off" if is_open else "on"
+        return is_open
 
     def _port(self, usual: int) -> int:
         port = choose(usual, frozenset(self._ports))
@@ -124,7 +133,7 @@ class _Planner:
         self.environment["REDIS_URL"] = url = f"redis://{login}{LOOPBACK}:{port}"
         return url
 
-    def _temporal(self) -> tuple[str, str | None]:
+    def _temporal(self, codec_url: str | None) -> tuple[str, str | None]:
         settings = self.settings
         if self._is_set("temporal_address"):
             host, _, port = settings.temporal_address.rpartition(":")
@@ -134,7 +143,8 @@ class _Planner:
         own_port, ui_port = self._port(USUAL_PORTS["temporal"]), self._port(USUAL_PORTS["temporal_ui"])
         database = self.layout.home / "temporal" / "temporal.db"
         log = self.layout.log("temporal")
-        self.servers.append(temporal(database, own_port, ui_port, log, namespace=settings.temporal_namespace))
+        namespace = settings.temporal_namespace
+        self.servers.append(temporal(database, own_port, ui_port, log, namespace=namespace, codec_url=codec_url))
         address, ui = f"{LOOPBACK}:{own_port}", f"http://{LOOPBACK}:{ui_port}"
         self.environment |= {"TEMPORAL_ADDRESS": address, "TEMPORAL_UI_URL": ui}
         return address, ui

@@ -54,6 +54,7 @@ def temporal(
     log_path: Path,
     *,
     namespace: str = "default",
+    codec_url: str | None = None,
 ) -> ProcessSpec:
     """A Temporal dev server with its Web UI on loopback; it knows our search attributes.
 
@@ -63,6 +64,7 @@ def temporal(
         ui_port: of the Web UI.
         log_path: where its output goes.
         namespace: created when it is not `default`, which always exists.
+        codec_url: where the Web UI has large values resolved.
     """
     database.parent.mkdir(parents=True, exist_ok=True)
     argv = [str(server_binary()), "server", "start-dev", "--ip", LOOPBACK, "--port", str(port)]
@@ -75,6 +77,8 @@ def temporal(
         "--log-level",
         "warn",
     ]
+    if codec_url is not None:
+        argv += ["--ui-codec-endpoint", codec_url]
     if namespace != "default":
         argv += ["--namespace", namespace]
     for key, value in DYNAMIC_CONFIG.items():

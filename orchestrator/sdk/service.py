@@ -62,9 +62,22 @@ class ServiceOperations:
     iter_audit_entries = items_of(list_audit_entries, AuditDocument)
 
     @Operation
-    def decode_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> Call[CodecPayloads]:
-        """Payloads of a Temporal history, in protobuf's JSON, with large values in the place of their references."""
-        return post("/codec/decode", {"payloads": list(payloads)}, repeatable=True)
+    def decode_payloads(
+        self, payloads: Sequence[Mapping[str, Any]], *, preserve_storage_refs: bool | None = None
+    ) -> Call[CodecPayloads]:
+        """Payloads of a Temporal history, in protobuf's JSON, with large values in the place of their references.
+
+        Args:
+            payloads: as the history has them.
+            preserve_storage_refs: leave the references.
+        """
+        query = {"preserveStorageRefs": preserve_storage_refs}
+        return post("/codec/decode", {"payloads": list(payloads)}, repeatable=True, **query)
+
+    @Operation
+    def download_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> Call[CodecPayloads]:
+        """The same, as the Web UI asks for single large values."""
+        return post("/codec/download", {"payloads": list(payloads)}, repeatable=True)
 
     @Operation
     def open_codec_session(self) -> Call[None]:

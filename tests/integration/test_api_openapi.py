@@ -88,6 +88,7 @@ OPERATIONS = {
     "list_keys": "GET /api/v1/keys/",
     "list_audit_entries": "GET /api/v1/audit/",
     "decode_payloads": "POST /api/v1/codec/decode",
+    "download_payloads": "POST /api/v1/codec/download",
     "open_codec_session": "POST /api/v1/codec/session",
     "create_key": "POST /api/v1/keys/",
     "revoke_key": "DELETE /api/v1/keys/{key_id}",

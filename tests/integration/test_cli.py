@@ -95,6 +95,17 @@ def test_a_wrong_setting_is_2_and_named_with_the_way_out(
     assert "validation error" not in told.err
 
 
+def test_the_status_names_the_commands_that_bring_a_waiting_execution_on(run: Cli) -> None:
+    parked = {"path": "fetch", "name": "Fetch", "state": "running", "attempts": 1, "error": {"message": "no"}}
+    waits = {"execution_id": "ex-1", "workflow_id": "w", "status": "awaiting", "detail": "operator", "steps": [parked]}
+    document = {**waits, "approvals": [{"path": "sign", "title": "Sign?", "approvers": []}]}
+    with answering(200, json.dumps(document).encode()) as address:
+        told = run("status", "ex-1", "--api", address)
+    assert told.code == 0
+    assert "executions approve ex-1 sign" in told.out
+    assert "executions retry-step|skip-step ex-1 fetch" in told.out
+
+
 def test_every_error_of_an_invalid_definition_is_told_with_its_place_and_hint(run: Cli, tmp_path: Path) -> None:
     broken = json.loads(LEAD.read_text())
     broken["steps"][0]["agent_typ"] = "sales"

@@ -61,6 +61,19 @@ async def test_a_reference_becomes_its_value_and_others_stay(api: httpx2.AsyncCl
     assert json.loads(base64.b64decode(large["data"])) == LARGE
 
 
+async def test_the_web_ui_keeps_references_until_somebody_downloads_one(
+    api: httpx2.AsyncClient, client: Client
+) -> None:
+    """As version 2.54 of the Web UI asks, with the same parameter for both."""
+    reference, params = await referenced(client, "download"), {"preserveStorageRefs": "true"}
+    kept = await api.post("/codec/decode", params=params, json={"payloads": [PLAIN, reference]})
+    assert (kept.status_code, kept.json()["payloads"]) == (200, [PLAIN, reference])
+    headers = {"Origin": UI, "Sec-Fetch-Site": "cross-site"}
+    answer = await api.post("/codec/download", params=params, json={"payloads": [reference]}, headers=headers)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, UI)
+    assert json.loads(base64.b64decode(answer.json()["payloads"][0]["data"])) == LARGE
+
+
 @pytest.mark.parametrize("sha256", ["0" * 64, "../../../etc/passwd", ""])
 async def test_a_reference_to_nothing_stays(api: httpx2.AsyncClient, client: Client, sha256: str) -> None:
     reference = await referenced(client)

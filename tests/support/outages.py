@@ -120,6 +120,7 @@ CALLS = {
     "list_keys": Call("GET", "/keys/", REDIS),
     "list_audit_entries": Call("GET", "/audit/", REDIS),
     "decode_payloads": Call("POST", "/codec/decode", body={"payloads": []}),
+    "download_payloads": Call("POST", "/codec/download", body={"payloads": []}),
     "open_codec_session": Call("POST", "/codec/session"),
     "create_key": Call("POST", "/keys/", REDIS, {"name": "outage", "role": "viewer"}),
     "revoke_key": Call("DELETE", "/keys/00", REDIS, absent=True),

@@ -18,15 +18,15 @@ _MESSAGE_TYPE = ExternalStorageReference.DESCRIPTOR.full_name.encode()
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-async def resolved(converter: DataConverter, payloads: Sequence[Payload]) -> list[Payload]:
+async def resolved(converter: DataConverter, payloads: Sequence[Payload], *, keep: bool = False) -> list[Payload]:
     """Return the payloads with what their references name; whatever is none of our references stays as it is.
 
-    So do references to what is lost, and those that come after 16 MiB of values.
+    So do references to what is lost, those that come after 16 MiB of values, and all of them with `keep`.
 
     Raises:
         Unavailable: the claim store does not answer.
     """
-    driver = claim_driver(converter)
+    driver = None if keep else claim_driver(converter)
     found, size = list(payloads), 0
     for index, payload in enumerate(payloads):
         sha256 = _referenced(payload, driver.name()) if driver else None

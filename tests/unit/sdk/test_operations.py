@@ -33,7 +33,8 @@ class Described(NamedTuple):
     document: dict[str, Any]
 
     def parameters(self, place: str) -> set[str]:
-        return {item["name"].lower() for item in self.document.get("parameters", ()) if item["in"] == place}
+        names = {item["name"] for item in self.document.get("parameters", ()) if item["in"] == place}
+        return {name.lower() for name in names} if place == "header" else names
 
 
 def described() -> Iterator[Described]:
