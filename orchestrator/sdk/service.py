@@ -71,8 +71,12 @@ class ServiceOperations:
             payloads: as the history has them.
             preserve_storage_refs: leave the references.
         """
-        query = {"preserveStorageRefs": preserve_storage_refs}
-        return post("/codec/decode", {"payloads": list(payloads)}, repeatable=True, **query)
+        return post(
+            "/codec/decode",
+            {"payloads": list(payloads)},
+            repeatable=True,
+            preserveStorageRefs=preserve_storage_refs,
+        )
 
     @Operation
     def download_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> Call[CodecPayloads]:
