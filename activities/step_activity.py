@@ -6,6 +6,7 @@ import asyncio
 import functools
 import random
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 import structlog
@@ -19,6 +20,7 @@ from activities.failures import application_error, as_orchestrator_error
 from activities.heartbeat import heartbeating
 from orchestrator.execution.errors import AttemptTimeout, OrchestratorError, Unavailable
 from orchestrator.execution.messages import StepCall, StepResult
+from orchestrator.execution.policies import delay_in_time
 from orchestrator.secrets import Redaction, redacting
 from orchestrator.stores.claims import claim_driver, claimed_input_bytes, keep_ahead, too_large
 
@@ -169,6 +171,7 @@ class _Attempt:
         return self._told(error, self._number)
 
     def _told(self, error: OrchestratorError, attempt: int) -> ApplicationError:
+        error.retry_after_seconds = self._in_time(error.retry_after_seconds)
         if self._notes.spent:
             error.report = {**(error.report or {}), "spent": self._notes.details()["spent"]}
         return application_error(error, self._call, attempt=attempt)
@@ -193,6 +196,14 @@ class _Attempt:
             return None
         seconds = limit.total_seconds()
         return seconds - min(0.5, seconds * 0.1)
+
+    def _in_time(self, delay: float | None) -> float | None:
+        """Cut a delay so that one more attempt fits into schedule-to-close; beyond it Temporal gives up at once."""
+        limit = self._info.schedule_to_close_timeout
+        if delay is None or not limit:
+            return delay
+        left = (self._info.scheduled_time + limit - datetime.now(UTC)).total_seconds()
+        return delay_in_time(delay, left)
 
     def _timed_out(self) -> OrchestratorError:
         limit = self._info.start_to_close_timeout

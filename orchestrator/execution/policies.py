@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from orchestrator.definition.compiled import RetryRule
 
+LAST_ATTEMPT_SECONDS = 1.0
+"""What a delay that somebody asks for leaves of schedule-to-close."""
+
 
 def matches_error(code: str, pattern: str) -> bool:
     """Say whether an error's type is meant by one entry of `errors` or `non_retryable_errors`.
@@ -28,3 +31,13 @@ def backoff_seconds(rule: RetryRule, attempt: int) -> float:
     """
     exponent = min(attempt - 1, 64)
     return min(rule.initial_interval * rule.backoff**exponent, max(rule.max_interval, rule.initial_interval))
+
+
+def delay_in_time(delay: float, left: float) -> float:
+    """Return a delay that somebody asked for, cut so that one more attempt fits before schedule-to-close.
+
+    Args:
+        delay: seconds.
+        left: seconds until schedule-to-close; where there is no time for another attempt, Temporal shall see it.
+    """
+    return delay if left <= LAST_ATTEMPT_SECONDS else min(delay, left - LAST_ATTEMPT_SECONDS)

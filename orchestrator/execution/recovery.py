@@ -79,7 +79,7 @@ def rerun(
     root = ended.lineage.root or ended.execution_id
     state.lineage = Lineage(root=root, rerun_of=ended.execution_id)
     state.compensations, state.detached, state.signals, state.signals_dropped = [], [], [], 0
-    state.ledger, state.budget, state.places = Ledger(), budget_of(definition.head, None), []
+    state.ledger, state.budget = Ledger(), budget_of(definition.head, None)
     recovery = _Recovery(definition, state, new_keys=True)
     for step_id, value in given.items():
         recovery.set_output(step_id, value)
@@ -94,7 +94,8 @@ def _running(ended: ExecutionState) -> ExecutionState:
     state = deepcopy(ended)
     state.recovered, state.phase, state.outcome, state.finishing = True, "running", None, False
     state.output = state.error = state.deadline_at = state.cleanup_at = state.slot = None
-    state.queued = False
+    # Nobody awaits it any more, so it has a place of its own.
+    state.queued, state.places = False, []
     for holder in (state.holds, state.timers, state.child_runs):
         holder.clear()
     lists: tuple[list[Any], ...] = (

@@ -20,7 +20,7 @@ from orchestrator.execution.messages_agents import (
     SummariseSessionResult,
 )
 from orchestrator.execution.messages_ledger import LedgerCall
-from orchestrator.execution.policies import backoff_seconds, matches_error
+from orchestrator.execution.policies import backoff_seconds, delay_in_time, matches_error
 from orchestrator.execution.value_checks import check_value
 from orchestrator.simulation.echoes import asked, echo
 from orchestrator.simulation.mocks import Mock, MockError
@@ -134,12 +134,16 @@ class ActivityRun:
         self._end_call("failed", "circuit-open")
         self._tried -= 1
         failure = MockError(type="circuit-open", message="the circuit is open")
-        self._again_or_give_up(failure, seconds or PARKED_SECONDS, counted=False)
+        self._again_or_give_up(failure, self._in_time(seconds or PARKED_SECONDS), counted=False)
 
     def _failed(self, error: MockError) -> None:
         self._end_call("failed", error.type)
-        delay = error.retry_after_seconds
-        self._again_or_give_up(error, backoff_seconds(self._command.retry, self._rounds) if delay is None else delay)
+        wanted = error.retry_after_seconds
+        delay = backoff_seconds(self._command.retry, self._rounds) if wanted is None else self._in_time(wanted)
+        self._again_or_give_up(error, delay)
+
+    def _in_time(self, delay: float) -> float:
+        return delay_in_time(delay, (self._deadline - self._world.now).total_seconds())
 
     def _timed_out(self) -> None:
         seconds = self._command.timeouts.start_to_close

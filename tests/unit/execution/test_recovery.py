@@ -115,6 +115,12 @@ def test_children_of_a_retry_take_new_ids() -> None:
     assert set(ended.keys).isdisjoint(retry_of(ended).keys)
 
 
+def test_a_retry_of_a_child_has_no_part_in_the_place_of_who_awaited_it() -> None:
+    ended = MachineDriver(document(agent("a")), {"a": [BOOM]}).run()
+    ended.state.places = ["concurrency/orders/k"]
+    assert retried(ended.definition, ended.state, "run-1").places == []
+
+
 def test_a_failure_that_was_tolerated_or_handled_stays() -> None:
     steps = [
         agent("t", on_error=[{"continue": True}]),
