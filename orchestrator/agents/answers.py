@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from orchestrator.agents.prompts import sane, sane_json
 from orchestrator.agents.provider_errors import raise_declared
-from orchestrator.agents.tool_call_parts import MalformedToolCalls, ModelToolCall, ToolCallParts, joined
+from orchestrator.agents.tool_call_parts import MalformedToolCalls, ModelToolCall, ToolCallParts, joined, no_constant
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors import InvalidOutput, ModelBadResponse, ModelRejected, OrchestratorError
 from orchestrator.execution.messages import TokenUsage
@@ -178,7 +178,7 @@ def strict_json(text: str) -> Any:
         ValueError: it is none.
         RecursionError: it is nested too deep.
     """
-    return json.loads(text, parse_constant=_no_constant, parse_int=_integer, parse_float=_finite)
+    return json.loads(text, parse_constant=no_constant, parse_int=_integer, parse_float=_finite)
 
 
 def checked(value: Any, schema: Mapping[str, Any], *, label: str) -> Any:
@@ -237,10 +237,6 @@ def _content(found: Any) -> str | None:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST else 0
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def _integer(text: str) -> int:

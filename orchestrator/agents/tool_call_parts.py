@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from orchestrator.agents.prompts import sane
 
 MOST_TOOL_CALLS = 128
 """In one answer; more is a model that does not stop."""
+LONGEST_NAME = 64
+LONGEST_ID = 64
+LONGEST_REPEATED = 2_000
+"""Letters of arguments that are no JSON object, which the model is shown again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,13 @@ class ModelToolCall:
     call_id: str
     name: str
     arguments_text: str
+
+    def as_function(self) -> dict[str, str]:
+        """Return the call as a conversation repeats it: providers refuse names and arguments that are none."""
+        arguments = self.arguments_text
+        if not _is_object([arguments]):
+            arguments = json.dumps({"not_an_object": arguments[:LONGEST_REPEATED]}, ensure_ascii=False)
+        return {"name": re.sub(r"[^A-Za-z0-9_-]", "_", self.name)[:LONGEST_NAME], "arguments": arguments}
 
 
 class MalformedToolCalls(Exception):
@@ -76,7 +88,7 @@ class ToolCallParts:
         for number, pieces in enumerate(self._calls):
             if not pieces.name:
                 raise MalformedToolCalls("a tool call names no tool")
-            call_id = pieces.call_id or f"call_{number}"
+            call_id = pieces.call_id[:LONGEST_ID] or f"call_{number}"
             while call_id in found:
                 call_id += "_"
             text = sane(joined(pieces.arguments)).strip()
@@ -111,9 +123,14 @@ def joined(pieces: list[str]) -> str:
     return "".join(pieces).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
+def no_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which Python takes for JSON."""
+    raise ValueError(f"{name} is no JSON number")
+
+
 def _is_object(pieces: list[str]) -> bool:
     try:
-        return isinstance(json.loads("".join(pieces)), dict)
+        return isinstance(json.loads("".join(pieces), parse_constant=no_constant), dict)
     except (ValueError, RecursionError):
         return False
 

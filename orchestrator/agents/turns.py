@@ -118,9 +118,6 @@ class AgentTurns:
             return await self._run(pinned, request, ask, notes, seconds, fallbacks)
         except OrchestratorError as error:
             error.report = {"fallbacks": fallbacks, "agent_version": pinned.version}
-            if error.parks and request.model_index < fallbacks:
-                # Another model answers now: better than waiting for this one.
-                error.parks = error.retryable = False
             raise
 
     async def _run(
@@ -142,7 +139,15 @@ class AgentTurns:
             call = self.costs.bounded(call)
         presumed = self._entry(turn, notes, TokenUsage(input_tokens=bound.tokens), "ok")
         with notes.calling(presumed):
-            completion = await noted(ask, call, lambda usage, outcome: self._entry(turn, notes, usage, outcome), notes)
+            try:
+                completion = await noted(
+                    ask, call, lambda usage, outcome: self._entry(turn, notes, usage, outcome), notes
+                )
+            except OrchestratorError as error:
+                if error.parks and request.model_index < fallbacks:
+                    # Another model answers now: better than waiting for this one.
+                    error.parks = error.retryable = False
+                raise
             if completion.usage_reported:
                 notes.add(self._entry(turn, notes, completion.usage, "ok"))
             else:
@@ -307,7 +312,7 @@ async def noted(
 def _session_key(request: InvokeModelInput) -> str:
     """Return the key of the task in its session: that of the first turn, whichever turn asks."""
     key = request.call.idempotency_key
-    return key.replace(f"/m{request.turn}", "", 1) if request.turn else key
+    return "".join(key.rsplit(f"/m{request.turn}", 1)) if request.turn else key
 
 
 def _outcome_message(outcome: ToolOutcome) -> Message:
@@ -323,8 +328,7 @@ def _assistant_message(completion: Completion) -> Message:
     message: Message = {"role": "assistant", "content": completion.text or None}
     if completion.tool_calls:
         message["tool_calls"] = [
-            {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments_text}}
-            for call in completion.tool_calls
+            {"id": call.call_id, "type": "function", "function": call.as_function()} for call in completion.tool_calls
         ]
     return message
 

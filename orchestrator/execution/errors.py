@@ -307,6 +307,7 @@ class ClaimsUnavailable(Unavailable):
 
     code = "claims-unavailable"
     title = "Claim store unavailable"
+    parks = True
 
 
 class ClaimMissing(Unavailable):
@@ -314,6 +315,7 @@ class ClaimMissing(Unavailable):
 
     code = "claim-missing"
     title = "Claim missing"
+    parks = True
 
 
 class NoWorker(Unavailable):

@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+import structlog
 
-from orchestrator.execution.errors import ClaimMissing
+from orchestrator.execution.errors import ClaimMissing, Unavailable
 from orchestrator.execution.messages_agents import TranscriptPart
 from orchestrator.stores.claims.port import ClaimStore
 
+log = structlog.get_logger(__name__)
+
 Message = dict[str, Any]
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 5.0
 
 
 class Transcripts:
@@ -32,22 +36,28 @@ class Transcripts:
     async def keep(self, messages: Sequence[Message]) -> TranscriptPart:
         """Keep a turn's messages, on disk when this returns.
 
-        Raises:
-            ClaimsUnavailable: the store did not confirm.
+        The answer among them is paid for: a store that is away is asked again for as long as the caller has time.
         """
         if self._claims is None:
             return TranscriptPart(messages=list(messages))
         data = orjson.dumps(list(messages))
         sha256 = hashlib.sha256(data).hexdigest()
-        await self._claims.put(sha256, data)
-        return TranscriptPart(claim=sha256)
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._claims.put(sha256, data)
+                return TranscriptPart(claim=sha256)
+            except Unavailable as error:
+                log.warning("the claim store does not take a part of a conversation", error=error.message)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def load(self, parts: Sequence[TranscriptPart]) -> list[list[Message]]:
         """Return the messages of each part, in order.
 
         Raises:
-            ClaimMissing: a part is not in the store.
-            ClaimsUnavailable: the store does not answer.
+            ClaimMissing: a part is not in the store: parked, until somebody puts it back.
+            ClaimsUnavailable: the store does not answer: parked.
         """
         return list(await asyncio.gather(*(self._load(part) for part in parts)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -205,6 +206,10 @@ def test_every_tool_call_is_answered_under_an_id_of_its_own(ended: dict[str, End
             if message["role"] == "assistant":
                 assert not asked, name
                 asked = [call["id"] for call in message.get("tool_calls", ())]
+                for call in message.get("tool_calls", ()):
+                    # Providers refuse a conversation that repeats what they would not take as a call.
+                    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", call["function"]["name"]), name
+                    assert isinstance(json.loads(call["function"]["arguments"], parse_constant=str), dict), name
                 assert len(set(asked)) == len(asked), name
             elif message["role"] == "tool":
                 asked.remove(message["tool_call_id"])

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from temporalio.client import Client, WorkflowHandle
 
 from orchestrator.client import connect, disconnect
-from orchestrator.execution.messages import ExecutionView
+from orchestrator.execution.messages import ApprovalDecision, ExecutionView
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import ClaimKeeper, claim_driver
 from tests.fakes.model_behaviours import text, tool_calls
@@ -137,3 +137,41 @@ async def test_a_history_grows_in_step_with_the_turns_and_holds_no_conversation(
     assert sizes[30] < 30 * 7_000
     print(sizes)
     assert sizes[30] / sizes[10] < 4
+
+
+async def test_a_loop_waits_for_a_part_of_its_conversation_that_is_lost(
+    isolated_settings: Settings, model_server: FakeModelServer, tmp_path: Path
+) -> None:
+    """More than its attempts, which are not used up; it goes on once the part is put back."""
+    settings = stored(isolated_settings, "file", tmp_path)
+    settings = settings.model_copy(update={"openai_base_url": model_server.url, "default_model": "openai/tiny"})
+    async with whole_worker(settings) as worker:
+        record = {"tools": ["get_time"], "tool_policy": {"requires_approval": ["*"]}}
+        await worker.factory.put("clock", {**record, "fallback_models": ["openai/other"]})
+        model_server.then(tool_calls(("get_time", {})), text("done"))
+        step = {"step_id": "a", "step_type": "agent_task", "agent_type": "clock", "task": "t"}
+        handle = await worker.start({"steps": [{**step, "retry": {"max_attempts": 1}}]})
+
+        async def awaits() -> bool:
+            view: ExecutionView = await handle.query("state", result_type=ExecutionView)
+            return bool(view.approvals)
+
+        await eventually(awaits)
+        parts = {path: path.read_bytes() for path in (tmp_path / "claims").rglob("?" * 64)}
+        assert parts
+        for path in parts:
+            path.unlink()
+        decision = ApprovalDecision(path="a:t0.0", decision="approved", by="ann")
+        await handle.execute_update("approve", decision)
+
+        async def parked() -> bool:
+            described = await handle.describe()
+            pending = described.raw_description.pending_activities
+            return any(item.last_failure.application_failure_info.type == "claim-missing" for item in pending)
+
+        await eventually(parked)
+        for path, data in parts.items():
+            path.write_bytes(data)
+        view = await outcome(handle)
+    assert (view.status, view.output, view.steps[0].attempts) == ("completed", {"a": "done"}, 1), view.error
+    assert [call.body["model"] for call in model_server.calls()] == ["tiny", "tiny"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -169,3 +170,15 @@ async def test_a_text_that_utf8_cannot_carry_goes_through_a_loop(
     model_server.then(tool_calls(("get_time", '{"time_zone": "\\ud800"}')), lone_surrogates())
     view = await ended(worker, {"tools": ["get_time"]})
     assert (view.status, view.output) == ("completed", {"a": '{"text": "a?b"}'}), view.error
+
+
+async def test_calls_that_no_provider_would_take_are_repeated_as_ones_that_it_takes(
+    worker: WholeWorker, model_server: FakeModelServer
+) -> None:
+    calls = [("functions.get_time", {}), ("get_time", '{"time_zone": "Eur')]
+    model_server.then(tool_calls(*calls), text("done"))
+    view = await ended(worker, {"tools": ["get_time"]})
+    assert view.status == "completed", view.error
+    [asked] = [message for message in model_server.calls()[1].body["messages"] if message["role"] == "assistant"]
+    repeated = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in asked["tool_calls"]]
+    assert repeated == [("functions_get_time", {}), ("get_time", {"not_an_object": '{"time_zone": "Eur'})]

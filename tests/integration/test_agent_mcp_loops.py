@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from orchestrator.agents.tools import mcp_session
+from orchestrator.execution.errors import CircuitOpen
+from orchestrator.execution.errors_tools import McpUnavailable
 from orchestrator.execution.messages import ApprovalDecision, ExecutionView
 from orchestrator.settings import Settings
 from tests.fakes.model_behaviours import text, tool_calls
@@ -131,3 +134,24 @@ async def test_a_cancel_ends_an_agent_that_waits_for_a_decision(
     view = await outcome(handle)
     assert (view.status, [step.state for step in view.steps]) == ("cancelled", ["cancelled"])
     assert len(model_server.calls()) == 1
+
+
+async def test_an_open_circuit_of_a_server_makes_no_way_for_another_model(
+    worker: WholeWorker, model_server: FakeModelServer
+) -> None:
+    for _ in range(20):
+        with suppress(McpUnavailable, CircuitOpen):
+            async with worker.factory.breakers.guard("mcp:gone", lease_seconds=1):
+                raise McpUnavailable("it is dead")
+    handle = await begun(worker, mcp_servers=["gone"], fallback_models=["openai/second"])
+
+    async def parked() -> bool:
+        pending = (await handle.describe()).raw_description.pending_activities
+        return [item.last_failure.application_failure_info.type for item in pending] == ["circuit-open"]
+
+    await eventually(parked)
+    [pending] = (await handle.describe()).raw_description.pending_activities
+    assert pending.activity_id == "a"
+    await handle.cancel()
+    assert (await outcome(handle)).status == "cancelled"
+    assert model_server.calls() == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.agents.answers import read_completion
-from orchestrator.agents.tool_call_parts import MOST_TOOL_CALLS, MalformedToolCalls, ToolCallParts
+from orchestrator.agents.tool_call_parts import MOST_TOOL_CALLS, MalformedToolCalls, ModelToolCall, ToolCallParts
 from orchestrator.execution.errors import (
     ModelBadResponse,
     ModelRateLimited,
@@ -106,6 +106,26 @@ def test_a_character_cut_between_two_pieces_is_whole_again() -> None:
 def test_what_is_no_list_of_calls_is_malformed(found: Any) -> None:
     with pytest.raises(MalformedToolCalls):
         ToolCallParts().add(found)
+
+
+@pytest.mark.parametrize(
+    ("said", "repeated"),
+    [
+        (("look_up", '{"n": 1}'), ("look_up", {"n": 1})),
+        (("functions.look up", "{}"), ("functions_look_up", {})),
+        (("é" * 100, '{"n": '), ("_" * 64, {"not_an_object": '{"n": '})),
+        (("a", "[1]"), ("a", {"not_an_object": "[1]"})),
+        (("a", '{"n": NaN}'), ("a", {"not_an_object": '{"n": NaN}'})),
+    ],
+)
+def test_a_call_is_repeated_as_providers_take_it(said: tuple[str, str], repeated: tuple[str, Any]) -> None:
+    found = ModelToolCall("x", *said).as_function()
+    assert (found["name"], json.loads(found["arguments"])) == repeated
+
+
+def test_an_id_of_any_length_is_cut() -> None:
+    found = put_together([piece("a", "{}", id="x" * 10_000), piece("b", "{}", id="x" * 9_999)])
+    assert [call_id for call_id, _, _ in found] == ["x" * 64, "x" * 64 + "_"]
 
 
 def test_an_answer_of_calls_alone_has_no_text() -> None:
