@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from orchestrator.definition.compiled import CompiledDefinition
@@ -278,13 +279,21 @@ class Machine:
             self._go_on_inside(runs)
 
     def _go_on_inside(self, runs: list[ScopeRun]) -> None:
-        """Go on with the blocks of a recovered position, the inner ones first; an end may be all that is left."""
+        """Go on with the blocks of a recovered position, the inner ones first; an end may be all that is left.
+
+        An inner end may close scopes around it, or end them early, before their turn comes.
+        """
         self.state.recovered = False
         for run in reversed(runs):
-            for step_id, record in run.state.steps.items():
+            for step_id in run.compiled.steps:
+                if self._engine.runs.get(run.scope_id) is not run:
+                    break
                 place = self._engine.place(run.scope_id, step_id)
-                if record.state == "running" and place.step.is_block:
-                    self._guarded(place, lambda place=place: self._beginnings.go_on(place))  # type: ignore[misc]
+                record = place.record
+                # One with an error has come to its handler, which goes on by itself.
+                open_block = place.step.is_block and record.state == "running" and record.error is None
+                if open_block and not record.cancelling:
+                    self._guarded(place, partial(self._beginnings.go_on, place))
             self._engine.close_if_done(run)
 
     def _of(self, identifier: str, act: Callable[[Place], None]) -> None:

@@ -84,6 +84,14 @@ def test_a_loop_goes_on_with_its_iteration() -> None:
     assert retry_of(ended).order == ["l[1].y", "l[2].x", "l[2].y", "l[3].x", "l[3].y"]
 
 
+def test_an_end_inside_a_retry_s_beginning_may_close_what_lies_beside_it() -> None:
+    turn = {"while": "true", "max_iterations": 1, "delay_seconds": 50, "steps": [agent("x")]}
+    loop = {"step_id": "l", "step_type": "loop", **turn}
+    ended = MachineDriver(document(foreach("f", "[1, 2]", loop)), {"f[0].l[0].x": [Play(100)]}).run(until=10)
+    again = retry_of(ended)
+    assert (again.state.outcome, again.error_type()) == ("failed", "loop-exhausted")
+
+
 def test_an_execution_that_was_terminated_goes_on() -> None:
     steps = [foreach("f", "[1, 2, 3]", agent("x"), wait("w", 5, depends_on=["x"])), agent("last", depends_on=["f"])]
     ended = MachineDriver(document(*steps)).run(until=3)
