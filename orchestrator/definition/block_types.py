@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestrator.definition import limits
 from orchestrator.definition.envelope import ScopePath, Step
@@ -108,6 +108,13 @@ class Foreach(Block):
     item_output: Any = None
     max_concurrency: int = Field(10, ge=1, le=limits.MAX_PARALLEL_STEPS)
     tolerate: Tolerate | None = Field(None, description="Absent: the first failure cancels the other items.")
+
+    @field_validator("as_", mode="after")
+    @classmethod
+    def _as_is_free(cls, name: str | None) -> str | None:
+        if name in limits.TAKEN_NAMES:
+            raise ValueError(f"'{name}' has a meaning in every expression: choose another name")
+        return name
 
     @classmethod
     def inner_scopes(cls, raw: Any) -> Iterator[tuple[str, ScopePath]]:

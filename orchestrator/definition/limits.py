@@ -8,6 +8,25 @@ STEPS = 5_000
 NESTING = 32
 STEP_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 SECRET_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+TAKEN_NAMES = frozenset(
+    (
+        "input",
+        "vars",
+        "steps",
+        "run",
+        "secrets",
+        "index",
+        "loop",
+        "result",
+        "error",
+        "true",
+        "false",
+        "null",
+        "in",
+        "not",
+    )
+)
+"""Words of expressions that no `as` may take."""
 WORKFLOW_ID_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 ID_CHARACTERS = {STEP_ID_PATTERN: 64, WORKFLOW_ID_PATTERN: 63}
 """Longest ids, by their pattern."""

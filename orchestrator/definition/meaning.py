@@ -125,9 +125,12 @@ class _Checker:
         model = step.model
         if isinstance(model, AgentTask):
             self._agent(model, step.pointer)
-        if isinstance(model, Approval) and isinstance(model.approvers, list) and model.quorum > len(model.approvers):
-            message = f"a quorum of {model.quorum} can never be met by {len(model.approvers)} approvers"
-            self._error("quorum-impossible", message, f"{step.pointer}/quorum")
+        if isinstance(model, Approval) and isinstance(model.approvers, list):
+            # Nobody approves twice.
+            people = len(set(model.approvers))
+            if model.quorum > people:
+                message = f"a quorum of {model.quorum} can never be met by {people} approvers"
+                self._error("quorum-impossible", message, f"{step.pointer}/quorum")
         if isinstance(model, Block):
             self.check_durability(model.durability, f"{step.pointer}/durability")
         if handler:

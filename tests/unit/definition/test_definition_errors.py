@@ -267,6 +267,20 @@ CASES: list[tuple[str, Any, str, str, str]] = [
         "leave it out",
     ),
     (
+        "a quorum of too many, one of them named twice",
+        document({"step_id": "q", "step_type": "approval", "title": "x", "approvers": ["a", "a"], "quorum": 2}),
+        "quorum-impossible",
+        "/steps/0/quorum",
+        "approvers",
+    ),
+    (
+        "an item's name that expressions know already",
+        document({"step_id": "f", "step_type": "foreach", "items": [1], "as": "steps", "steps": [value("a")]}),
+        "invalid-value",
+        "/steps/0/as",
+        "allowed",
+    ),
+    (
         "a quorum of too many",
         document({"step_id": "q", "step_type": "approval", "title": "x", "approvers": ["a"], "quorum": 2}),
         "quorum-impossible",
