@@ -132,9 +132,12 @@ class Expression:
                 settle(state, value, self._builds, depth)
             return value
         except ExpressionError as error:
+            if error.code == "E_LIMIT":
+                state.exhaust()
             self.locate(error)
             raise
         except Exception as error:
+            state.exhaust()
             raise self.locate(contained(error)) from None
 
     def locate(self, error: ExpressionError) -> ExpressionError:

@@ -30,6 +30,8 @@ def encoded(state: Evaluation, function: str, text: str) -> bytes:
 def _case(function: str, change: Callable[[str], str]) -> Callable[[Evaluation, Json], str]:
     def run(state: Evaluation, text: Json) -> str:
         state.text(len(need_text(function, text)))
+        if not text.isascii():
+            state.charge(len(text) >> 5)
         result = change(text)
         # Some characters become up to three: ß is SS.
         state.allocate(max(0, len(result) - len(text)))

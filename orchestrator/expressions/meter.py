@@ -84,6 +84,10 @@ class Evaluation:
                 hint="work on fewer items, or split the work over several steps",
             )
 
+    def exhaust(self) -> None:
+        """Count all work units as spent: what ran into a limit has computed more than it was charged for."""
+        self.work = max(self.work, self.work_limit)
+
     def allocate(self, units: int) -> None:
         """Spend memory units, before the memory is allocated.
 

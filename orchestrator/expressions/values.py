@@ -22,6 +22,9 @@ TYPE_NAMES: dict[type, str] = {
     dict: "object",
 }
 _CONTAINERS = (list, dict)
+_LARGE = 100_000
+_CONTAINER = 256
+"""Memory units that counting one list or object costs as much as; 256 of them are a unit of work."""
 _ANY: set[type] = set()
 
 
@@ -156,7 +159,8 @@ def measure(state: Evaluation, value: Json, limit: int, depth: int = 0, containe
 def settle(state: Evaluation, value: Json, builds: bool, depth: int = 0) -> None:
     """Count a result, so that nothing leaves the evaluator that could not be serialized.
 
-    What an expression built must fit the memory units. What it only took out of the context is not allocated: there
+    What an expression built must fit the memory units; a large result is counted again
+    by what counting costs. What it only took out of the context is not allocated: there
     the work of counting is the bound, one unit for 2 lists or objects, 32 slots or 256 characters.
 
     Args:
@@ -170,6 +174,8 @@ def settle(state: Evaluation, value: Json, builds: bool, depth: int = 0) -> None
     """
     if builds:
         units = measure(state, value, state.memory_limit, depth)
+        if units > _LARGE:
+            units = measure(state, value, units * _CONTAINER, depth, _CONTAINER)
     else:
         units = measure(state, value, (state.work_limit - state.work) << 8, depth, 128)
     state.charge(units >> 8)

@@ -47,6 +47,11 @@ class ToolEndpoint:
         """Let everything pass, now and later."""
         self._open.set()
 
+    def forget(self) -> None:
+        """Drop the calls so far."""
+        with self._lock:
+            self._requests.clear()
+
     def requests(self, **fields: Any) -> list[ToolRequest]:
         """Return the calls so far whose body has these fields, in order."""
         with self._lock:

@@ -285,3 +285,24 @@ def test_limits_can_be_tightened() -> None:
         compile_expression("((((1))))", limits=Limits(nesting=3))
     with pytest.raises(ExpressionError, match="longer than 8 bytes"):
         compile_expression("'ééé' + 'ééé'", limits=Limits(expression_bytes=8))
+
+
+@pytest.mark.parametrize("expression", ["shared", "[shared]", "[shared] | unique", "deep | string", "bigs.join(big)"])
+def test_what_ends_in_a_limit_counts_as_all_the_work_of_an_evaluation(expression: str) -> None:
+    """The walk that found the limit is not free: an activation must not repeat it without end."""
+    for evaluate in (
+        compile_expression(expression).evaluate,
+        compile_template({"x": f"{{{{ {expression} }}}}"}).render,
+    ):
+        meter = Meter()
+        with pytest.raises(ExpressionError, match="E_LIMIT"):
+            evaluate(CONTEXT, meter=meter)
+        assert meter.work >= Limits().work_units
+
+
+def test_a_large_result_of_many_small_parts_is_charged_by_its_parts() -> None:
+    small, texts = Meter(), Meter()
+    compile_expression("[s]").evaluate({"s": shared(16)}, meter=small)
+    compile_expression("[s]").evaluate({"s": "x" * 3_000_000}, meter=texts)
+    assert small.work > 60_000
+    assert texts.work < 15_000
