@@ -12,14 +12,14 @@ from tests.support.service_processes import Services, running_services
 from tests.support.tool_endpoint import ToolEndpoint, tool_endpoint
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model() -> Iterator[FakeModelServer]:
     """The model server of the deployment."""
     with running_model_server() as server:
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def services(model: FakeModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """The processes."""
     with running_services(tmp_path_factory.mktemp("services"), model.url, HTTP_ALLOW_HOSTS=LOOPBACK) as running:
