@@ -21,6 +21,7 @@ from api.event_hub import EventHub
 from api.execution_links import PREFIX
 from api.executions import ExecutionReader
 from api.idempotent_starts import StartsUnderWay
+from api.key_watch import KeyWatch
 from api.metrics import ApiMetrics
 from api.middleware import SecureHeaders, UniformPaths
 from api.openapi import describe
@@ -81,6 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
             reader = ExecutionReader(temporal, calls, leases, kept, settings)
             streams = EventStreams(watching, settings.redis_key_prefix)
             hub = EventHub(streams)
+            api_keys = ApiKeys(redis, settings)
+            key_watch = KeyWatch(api_keys)
             app.state.services = Services(
                 settings=settings,
                 redis=redis,
@@ -89,7 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
                 definitions=DefinitionStore(redis, settings.redis_key_prefix),
                 agents=AgentFactory(settings, redis=redis),
                 leases=leases,
-                keys=ApiKeys(redis, settings),
+                keys=api_keys,
+                key_watch=key_watch,
                 audit=AuditLog(redis, settings.redis_key_prefix, settings.api_audit_entries),
                 executions=reader,
                 gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
@@ -100,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
             )
             yield
             await hub.aclose()
+            await key_watch.aclose()
             await disconnect(temporal)
         finally:
             await watching.aclose()

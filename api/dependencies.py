@@ -11,6 +11,7 @@ from temporalio.client import Client
 
 from api.event_frames import EventFrames
 from api.executions import ExecutionReader
+from api.key_watch import KeyWatch
 from api.temporal_calls import TemporalCalls
 from orchestrator.agents import AgentFactory
 from orchestrator.client import ConcurrencyGates
@@ -34,6 +35,7 @@ class Services:
     agents: AgentFactory
     leases: WorkerLeases
     keys: ApiKeys
+    key_watch: KeyWatch
     audit: AuditLog
     executions: ExecutionReader
     gates: ConcurrencyGates

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
+from api.access import access_of
 from api.dependencies import Services
 from api.execution_links import PREFIX
 from api.schemas.executions import CLOSED, ExecutionDocument
@@ -36,6 +37,8 @@ async def answer_start(
         return document
     outcome = await wait_for_end(services, document.execution_id, wait_seconds, lambda: _disconnected(request))
     try:
+        # The wait may have taken minutes.
+        await services.key_watch.require(access_of(request).key)
         document = await services.executions.read(document.execution_id, outcome)
     except Unavailable:
         # The start was acknowledged: that it cannot be read just now does not turn it into a failure.

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
+from api.access import AccessDep
 from api.dependencies import ServicesDep
 from api.event_frames import PLACE_PATTERN, place_of
 from api.event_response import EventResponse
@@ -46,6 +47,7 @@ _STREAM: dict[str, Any] = {
 )
 async def watch_execution(
     services: ServicesDep,
+    access: AccessDep,
     execution_id: ExecutionId,
     tokens: Annotated[bool, Query(description="the text of running model calls too, as `token` events")] = False,
     last_event_id: Annotated[
@@ -65,7 +67,8 @@ async def watch_execution(
     place = place_of(last_event_id)
     if await services.events.finished(execution_id, place):
         return Response(status_code=204)
-    return EventResponse(services.events.frames(execution_id, place, tokens=tokens))
+    watching = services.key_watch.watching(access.key)
+    return EventResponse(services.events.frames(execution_id, place, tokens=tokens), watching)
 
 
 @router.get(

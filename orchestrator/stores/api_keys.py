@@ -7,6 +7,7 @@ import hmac
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -147,6 +148,22 @@ class ApiKeys:
             found: Any = await self._redis.hgetall(self._records)
         keys = [_key(key_id, json.loads(text)) for key_id, text in found.items()]
         return sorted(keys, key=lambda key: (key.created_at, key.key_id))
+
+    async def inactive(self, key_ids: Sequence[str]) -> set[str]:
+        """Return those of these ids whose keys are revoked, expired or not there.
+
+        Raises:
+            RedisUnavailable: nobody can tell.
+        """
+        if not key_ids:
+            return set()
+        async with redis_errors(self._redis):
+            found: Any = await self._redis.hmget(self._records, key_ids)
+        return {
+            key_id
+            for key_id, text in zip(key_ids, found, strict=True)
+            if text is None or _key(key_id, json.loads(text)).state != "active"
+        }
 
     async def revoke(self, key_id: str) -> ApiKey:
         """Revoke a key for ever; a second time changes nothing.

@@ -346,3 +346,40 @@ async def test_strangers_learn_of_readiness_only_which_part_is_away(closed: Sett
         assert parts["redis"] == {"status": "ok", "detail": ""}
         known = (await api.get("/health/ready", headers=bearer(tokens["viewer"]))).json()["parts"]
         assert known["worker"]["detail"]
+
+
+WAITING = {"name": "Waiting", "steps": [{"step_id": "ok", "step_type": "approval", "title": "Go on?"}]}
+
+
+async def test_a_revocation_ends_streams_and_waits_that_its_key_began(
+    closed: Settings, keys: ApiKeys, tokens: dict[Role, str]
+) -> None:
+    record, token = await keys.create("watcher", "operator", created_by="test")
+    async with running_api(closed) as api:
+        await api.put("/workflows/waiting", json=WAITING, headers=bearer(tokens["editor"]))
+        started = await api.post("/workflows/waiting/execute", json={}, headers=bearer(token))
+        events = f"/executions/{started.json()['execution_id']}/events"
+        body = {"async_execution": False, "wait_seconds": 6}
+
+        async def read_on(headers: dict[str, str]) -> None:
+            async with api.stream("GET", events, headers=headers) as answer:
+                assert answer.status_code == 200
+                opened.release()
+                async for _ in answer.aiter_bytes():
+                    pass
+
+        opened = asyncio.Semaphore(0)
+        barred = asyncio.create_task(read_on(bearer(token)))
+        let_in = asyncio.create_task(read_on(bearer(tokens["viewer"])))
+        waiting = asyncio.create_task(api.post("/workflows/waiting/execute", json=body, headers=bearer(token)))
+        await opened.acquire()
+        await opened.acquire()
+        await keys.revoke(record.key_id)
+        revoked = time.monotonic()
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await asyncio.wait_for(barred, 10)
+        assert time.monotonic() - revoked < 5
+        problem_in(await waiting, 401, "unauthenticated")
+        assert not let_in.done()
+        let_in.cancel()
+        await asyncio.gather(let_in, return_exceptions=True)
