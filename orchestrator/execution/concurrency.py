@@ -50,6 +50,7 @@ class Holder(BaseModel):
 
     execution_id: str
     since: str
+    started_at: str = ""
     cancelling: bool = False
     """It was asked to end in favour of another."""
 
@@ -88,7 +89,8 @@ class Places(BaseModel):
         if self._waits(request.execution_id):
             return self._no(queued=True), []
         if len(self.holders) < request.max and not self.queue:
-            self.holders.append(Holder(execution_id=request.execution_id, since=now))
+            holder = Holder(execution_id=request.execution_id, since=now, started_at=request.started_at)
+            self.holders.append(holder)
             return SlotAnswer(granted=True), []
         if request.on_conflict == "reject" or len(self.queue) >= LONGEST_QUEUE:
             return self._no(queued=False), []
@@ -107,7 +109,8 @@ class Places(BaseModel):
         granted = []
         while self.queue and len(self.holders) < self.queue[0].max:
             waiter = self.queue.pop(0)
-            self.holders.append(Holder(execution_id=waiter.execution_id, since=now))
+            holder = Holder(execution_id=waiter.execution_id, since=now, started_at=waiter.started_at)
+            self.holders.append(holder)
             granted.append(waiter.execution_id)
         return granted
 
@@ -116,16 +119,16 @@ class Places(BaseModel):
         return [item.execution_id for item in self.holders if item.since <= moment]
 
     def _displace(self, request: AcquireSlot) -> list[str]:
-        """Choose who makes room: the oldest holders first, then the oldest of those that wait."""
+        """Choose who makes room: those that started first, be it who has a place, who waits, or who asks."""
         running = [item for item in self.holders if not item.cancelling]
-        excess = len(running) + len(self.queue) - request.max
-        chosen = running[: max(0, excess)]
-        for holder in chosen:
-            holder.cancelling = True
-        others = [item.execution_id for item in self.queue if item.execution_id != request.execution_id]
-        overtaken = others[: max(0, excess - len(chosen))]
-        self.queue = [item for item in self.queue if item.execution_id not in overtaken]
-        return [*(holder.execution_id for holder in chosen), *overtaken]
+        excess = max(0, len(running) + len(self.queue) - request.max)
+        everybody: list[Holder | Waiter] = [*running, *self.queue]
+        oldest = sorted(everybody, key=lambda item: item.started_at)[:excess]
+        chosen = [item.execution_id for item in oldest]
+        for holder in running:
+            holder.cancelling = holder.execution_id in chosen
+        self.queue = [item for item in self.queue if item.execution_id not in chosen]
+        return chosen
 
     def _has(self, execution_id: str) -> bool:
         return any(item.execution_id == execution_id for item in self.holders)

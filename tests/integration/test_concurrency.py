@@ -210,6 +210,19 @@ async def test_the_newest_execution_replaces_the_running_one_once_that_has_close
     assert door.most == 1
 
 
+async def test_of_many_that_start_at_once_the_newest_alone_completes(
+    temporal_client: Client, settings: Settings
+) -> None:
+    door, definition = Door(), limited(on_conflict="cancel_running")
+    async with serving(temporal_client, settings, door) as runner:
+        handles = [await named(runner, definition, f"http://{number}") for number in range(6)]
+        ends = await asyncio.gather(*(outcome(handle) for handle in handles[:-1]))
+        assert [view.status for view in ends] == ["cancelled"] * 5
+        door.open.set()
+        assert (await outcome(handles[-1])).status == "completed"
+    assert door.most == 1
+
+
 async def test_an_execution_that_is_cancelled_in_the_queue_leaves_it(
     temporal_client: Client, settings: Settings
 ) -> None:

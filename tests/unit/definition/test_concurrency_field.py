@@ -128,3 +128,15 @@ def test_the_newest_displaces_the_oldest_holders_and_then_those_that_wait() -> N
     places.release("a")
     places.release("b")
     assert places.grant(NOW) == ["d", "e"]
+
+
+def test_an_older_execution_that_asks_later_displaces_nobody_newer() -> None:
+    places = Places()
+    assert ask(places, "a", 1, "cancel_running") == (True, [])
+    assert ask(places, "c", 1, "cancel_running") == (False, ["a"])
+    # It started before the one that waits: it gives way itself.
+    assert ask(places, "b", 1, "cancel_running") == (False, ["b"])
+    places.release("a")
+    assert places.grant(NOW) == ["c"]
+    assert ask(places, "b", 1, "cancel_running") == (False, ["b"])
+    assert ask(places, "d", 1, "cancel_running") == (False, ["c"])
