@@ -19,6 +19,7 @@ from orchestrator.agents.records import AgentRecord
 from orchestrator.definition import limits, validate_definition
 from orchestrator.definition.envelope import Step
 from orchestrator.execution.errors import OrchestratorError, StepFailure
+from orchestrator.execution.evaluation import WORK_PER_STEP
 from orchestrator.execution.joins import Tally
 from orchestrator.execution.state import StepState
 from orchestrator.expressions import compile_expression
@@ -230,6 +231,7 @@ def expression_limits() -> str:
         ("All texts with `{{` of one template", f"{found.template_bytes:,} bytes"),
         ("Nesting of an expression", f"{found.nesting} levels"),
         ("Work of one evaluation", f"{found.work_units:,} units; a loop is charged before it runs"),
+        ("Work of all expressions with which a step begins or ends", f"{WORK_PER_STEP:,} units"),
         ("Memory of one evaluation", f"{found.memory_units:,} units (characters + 8 × elements)"),
         ("Nesting of a result", f"{found.result_nesting} levels"),
     ]

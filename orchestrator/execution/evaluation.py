@@ -17,6 +17,8 @@ from orchestrator.expressions import Expression, ExpressionError, Meter, Templat
 
 WORK_PER_ACTIVATION = 1_000_000
 """Work units before the machine yields: Temporal ends a workflow task that computes for 2 s."""
+WORK_PER_STEP = 2_000_000
+"""Work units of all expressions with which one step begins or ends: a switch may have any number of conditions."""
 EVENTS_METERED = "events-metered"
 """Before this rule all events of an activation were taken at once, whatever their expressions cost."""
 
@@ -35,13 +37,19 @@ class Evaluator:
         self._uuid = uuid
         self._now = ""
         self._meter = Meter()
+        self._begun = 0
         self._patched = patched
         self._contexts: dict[str, dict[str, Any]] = {}
 
     def at(self, now: datetime) -> None:
         """Set the time of the present event, and let expressions see the state as it now is."""
         self._now = iso(now)
+        self.begin()
         self.forget()
+
+    def begin(self) -> None:
+        """Start a new budget for what begins or ends now."""
+        self._begun = self._meter.work
 
     def forget(self) -> None:
         """Let expressions see variables, and names of scopes, as they now are."""
@@ -49,7 +57,7 @@ class Evaluator:
 
     def new_activation(self) -> None:
         """Start a new budget of work units."""
-        self._meter = Meter()
+        self._meter, self._begun = Meter(), 0
 
     @property
     def exhausted(self) -> bool:
@@ -75,6 +83,7 @@ class Evaluator:
         Raises:
             ExpressionError: an expression failed.
         """
+        self._require_budget()
         return template.render(self._context(scope, names), host=self, meter=self._meter)
 
     def render_field(self, name: str, template: Template, scope: ScopeState) -> tuple[Any, list[SecretSlot]]:
@@ -85,6 +94,7 @@ class Evaluator:
         """
         if not template.has_secrets:
             return self.render(template, scope), []
+        self._require_budget()
         value, slots = template.render_with_secrets(self._context(scope, {}), host=self, meter=self._meter)
         return value, slots_of(name, slots)
 
@@ -94,6 +104,7 @@ class Evaluator:
         Raises:
             ExpressionError: it failed.
         """
+        self._require_budget()
         return expression.evaluate(self._context(scope, names), host=self, meter=self._meter)
 
     def condition(self, condition: Expression | bool | None, scope: ScopeState, **names: Any) -> bool:
@@ -103,8 +114,17 @@ class Evaluator:
             ExpressionError: it failed, or gave no boolean.
         """
         if isinstance(condition, Expression):
+            self._require_budget()
             return condition.evaluate_condition(self._context(scope, names), host=self, meter=self._meter)
         return condition is not False
+
+    def _require_budget(self) -> None:
+        if self._meter.work - self._begun >= WORK_PER_STEP and self._patched(EVENTS_METERED):
+            raise ExpressionError(
+                "E_LIMIT",
+                f"the expressions with which a step begins or ends need over {WORK_PER_STEP:,} units of work together",
+                hint="compute a part of them in steps of their own",
+            )
 
     def _context(self, scope: ScopeState, names: dict[str, Any]) -> dict[str, Any]:
         context = self._contexts.get(scope.scope_id)

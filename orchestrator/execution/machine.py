@@ -436,6 +436,7 @@ class Machine:
 
     def _begin(self, place: Place) -> None:
         place.run.queued.discard(place.step.step_id)
+        self._engine.evaluator.begin()
         self._guarded(place, lambda: self._beginnings.begin(place))
 
     def _go_on(self, place: Place) -> None:
