@@ -37,7 +37,7 @@ from orchestrator.execution.errors import (
 from orchestrator.execution.messages import ExecutionView, StartExecution
 from orchestrator.execution.messages_callbacks import CallbackTarget
 from orchestrator.execution.state import ExecutionState
-from orchestrator.guarded_http.rules import Refusal, parse_url
+from orchestrator.guarded_http import check_url
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import keep_ahead
 from orchestrator.stores.definitions import StoredDefinition
@@ -100,13 +100,12 @@ def callback_of(settings: Settings, callback: CallbackRequest | None) -> Callbac
     """Return who is told of an execution's end.
 
     Raises:
-        RequestError: no URL of the web, or nothing to sign with.
+        RequestError: a URL that the HTTP guard will refuse whatever its name resolves to, or nothing to sign with.
     """
     if callback is None:
         return None
-    url = parse_url(callback.url)
-    if isinstance(url, Refusal) or url.scheme not in ("http", "https") or not url.host:
-        _refuse_callback("the callback's url is no http or https URL", "/callback/url")
+    if (refused := check_url(callback.url, settings.http_allow_hosts)) is not None:
+        _refuse_callback(f"the callback's url cannot be called: {refused}", "/callback/url")
     if callback.secret is None and settings.callback_signing_secret is None:
         _refuse_callback(
             "nothing can sign the callback", "/callback", "set CALLBACK_SIGNING_SECRET, or name a `secret`"

@@ -213,7 +213,9 @@ async def test_a_callback_that_cannot_be_sent_is_refused_at_the_start(
     api: httpx2.AsyncClient, signing: Settings, isolated_settings: Settings
 ) -> None:
     path = f"/workflows/{signing.redis_key_prefix}/execute"
-    for url in ("ftp://example.com/x", "/relative", "http://"):
+    no_web = ("ftp://example.com/x", "/relative", "http://")
+    guarded = ("http://169.254.169.254/", "http://10.0.0.1/", "https://user:word@example.com/", "http://127.1/")
+    for url in (*no_web, *guarded):
         problem = problem_in(await api.post(path, json={"callback": {"url": url}}), 422, "invalid-request")
         assert problem["errors"][0]["pointer"] == "/callback/url"
     async with running_api(isolated_settings) as unsigned:
