@@ -12,12 +12,17 @@ from contextvars import ContextVar
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
+from orchestrator.secrets.spellings import without_spelled
+
 MASK: Final = "***"
 SHORTEST: Final = 4
 """Shorter values are struck out only where they are a whole text: elsewhere they would garble everything."""
 _SHORTEST_CODED: Final = 6
 """Shorter pieces of base64 turn up by chance."""
 _SHORTEST_CUT: Final = 3
+_KEPT_IN_A_COMPONENT: Final = "!'()*"
+_KEPT_IN_A_URL: Final = "!'()*;,/?:@&=+$#"
+"""What JavaScript's encodeURIComponent and encodeURI leave as it is."""
 _MOST: Final = 1_000
 _DEEPEST: Final = 2
 _BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
@@ -35,6 +40,7 @@ class Redaction:
         self._most = most
         self._plain: tuple[str, ...] = ()
         self._coded: tuple[str, ...] = ()
+        self._bare: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is anything to strike out."""
@@ -53,6 +59,7 @@ class Redaction:
         # Longest first: one form may begin with another.
         self._plain = _longest_first(plain for plain, _ in self._values.values())
         self._coded = _longest_first(coded for _, coded in self._values.values())
+        self._bare = tuple(bare for value in self._values if len(bare := value.strip()) >= SHORTEST)
 
     def text(self, text: str) -> str:
         """Return a text without them."""
@@ -64,7 +71,7 @@ class Redaction:
         for form in self._coded:
             if form in text:
                 text = _without_word(text, form)
-        return text
+        return without_spelled(text, self._bare, MASK)
 
     def cut_text(self, text: str) -> str:
         """Return the beginning of a longer text without them, and without what the cut left of one at its end."""
@@ -128,7 +135,9 @@ def _plain_forms(value: str) -> frozenset[str]:
     # Clients and servers drop blanks around a header's value.
     for text in (value, value.strip()):
         data = text.encode("utf-8", "replace")
-        encoded = {quote(data, safe=""), quote(data), quote_plus(data)}
+        encoded = {quote(data, safe=safe) for safe in ("", "/", _KEPT_IN_A_COMPONENT, _KEPT_IN_A_URL)} | {
+            quote_plus(data)
+        }
         escaped = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}
         found |= {text, data.decode("latin-1"), html.escape(text), html.escape(text, quote=False)}
         found |= encoded | {_lower_hex(form) for form in encoded}

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from orchestrator.secrets import MASK, Redaction, attempt_redaction, redacting
 from tests.support.echo_endpoint import forms_of
@@ -39,6 +44,45 @@ def test_base64_of_a_text_around_it_is_struck_out_as_a_whole(secret: str, before
         assert MASK in clean
         # Nothing decodes to a part of it.
         assert not any(coded[at : at + 8] in clean for at in range(len(before) * 2, len(coded) - 28))
+
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "every octet in hexadecimal": lambda text: "".join(f"%{octet:02x}" for octet in text.encode()),
+    "encodeURI": lambda text: quote(text, safe=";,/?:@&=+$-_.!~*'()#"),
+    "a URL in a URL": lambda text: quote(quote(text, safe=""), safe=""),
+    "JSON in a URL": lambda text: quote(json.dumps(text)),
+    "JSON in JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps(text))),
+    "JSON that spells out what HTML would read": lambda text: (
+        json.dumps(text).replace("<", "\\u003c").replace(">", "\\u003E").replace("&", "\\u0026").replace("'", "\\u0027")
+    ),
+    "HTML by number": lambda text: "".join(f"&#{ord(character)};" for character in text),
+    "HTML with other names": lambda text: html.escape(text).replace("&#x27;", "&apos;"),
+    "a URL in HTML": lambda text: html.escape(quote(text, safe="<>&\"'")),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@settings(max_examples=20)
+@given(secret=st.text(st.sampled_from("aB3/+=&?%\"'<>~ ß😀-_:#\\"), min_size=6, max_size=20))
+def test_no_spelling_of_another_writer_is_left(spelling: str, secret: str) -> None:
+    assume(len(secret.strip()) >= 4 and not secret.endswith("\\"))
+    redaction = Redaction()
+    redaction.add(secret)
+    spelled = SPELLINGS[spelling](secret.strip())
+    found = redaction.text(f"before, {spelled}, after")
+    assert spelled not in found
+    assert MASK in found
+
+
+def test_a_spelled_secret_is_found_anywhere_in_a_large_text_whose_escapes_are_many() -> None:
+    redaction = Redaction()
+    redaction.add("s3cret/value+")
+    spelled = "".join(f"%{octet:02x}" for octet in b"s3cret/value+")
+    for filling in ('\\"%41 &amp; +' * 10_000, "\\" * 70_000, "%25" * 30_000):
+        for at in (0, 65_500, len(filling)):
+            found = redaction.text(f"{filling[:at]} {spelled} {filling[at:]}")
+            assert spelled not in found
+            assert found.replace(MASK, spelled) == f"{filling[:at]} {spelled} {filling[at:]}"
 
 
 def test_values_keep_their_shape_and_names_and_numbers_are_scrubbed_too() -> None:
