@@ -56,14 +56,15 @@ class EventEnds:
 
 
 def _snapshot(document: ExecutionDocument) -> Event:
-    # Epochs are known to the workflow alone.
-    steps = [{"path": step.path, "state": step.state, "attempt": step.attempts} for step in document.steps]
+    # Epochs are known to the workflow alone; without a worker so are steps that had no activity.
+    known = [step for step in document.steps if not document.stale or step.started_at is not None]
+    steps = [{"path": step.path, "state": step.state, "attempt": step.attempts} for step in known]
     return {
         "type": "snapshot",
         "status": document.status,
         "detail": document.detail,
         "steps": steps,
-        "truncated": False,
+        "truncated": len(known) < len(document.steps),
         "at": iso(datetime.now(UTC)),
         "seq": None,
         "run_id": document.run_id,

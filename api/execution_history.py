@@ -10,15 +10,17 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle
 from temporalio.converter import DataConverter
 
-from api.pending_activities import failure_info, root_step
+from api.pending_activities import failure_info, is_inner, root_step
 from api.times import text_of
-from orchestrator.execution.messages import ExecutionView, StartExecution, StepView
+from orchestrator.execution.messages import ExecutionView, LoadDefinitionResult, StartExecution, StepView
 from orchestrator.execution.views import view_of
 from orchestrator.next_attempts import compiled_start
 from orchestrator.run_beginnings import RunBeginning, beginning_in
 
 MOST_EVENTS = 2000
 """A longer history is read in part; the view is marked stale anyway."""
+DEFINITION_ACTIVITY = "~definition"
+"""Id of the activity that pins the definition of a start by reference."""
 _PASSING = ("status", "detail", "holds", "signals", "approvals")
 """What people's messages change, which no history of activities tells."""
 
@@ -49,6 +51,7 @@ async def view_from_history(
         fallback: what search attributes say; its status and detail are kept.
     """
     progress: _Progress | None = None
+    beginning: RunBeginning | None = None
     count = 0
     async for event in handle.fetch_history_events(page_size=500):
         if progress is None:
@@ -56,6 +59,9 @@ async def view_from_history(
             if beginning is None:
                 return HistoryView(fallback)
             progress = _Progress(await beginning_view(beginning, fallback))
+        if beginning is not None and progress.pins(event):
+            start = await _pinned(event, beginning.start, converter)
+            progress.show(initial_view(start, fallback))
         progress.apply(event)
         count += 1
         if count >= MOST_EVENTS:
@@ -90,7 +96,7 @@ def initial_view(start: StartExecution, fallback: ExecutionView) -> ExecutionVie
     return fallback.model_copy(
         update={
             "workflow_id": start.workflow_id,
-            "workflow_version": start.version,
+            "workflow_version": start.version or fallback.workflow_version,
             "workflow_name": definition.get("name"),
             "input": start.input,
             "lineage": start.lineage,
@@ -118,29 +124,55 @@ async def _readable_beginning(event: HistoryEvent, converter: DataConverter) -> 
         return None
 
 
-@dataclass
+async def _pinned(event: HistoryEvent, start: StartExecution, converter: DataConverter) -> StartExecution:
+    """Return a start by reference with the definition that its first activity loaded."""
+    payloads = event.activity_task_completed_event_attributes.result.payloads
+    try:
+        (loaded,) = await converter.decode(payloads, [LoadDefinitionResult])
+    except Exception:
+        # As with a start that cannot be read.
+        return start
+    return start.model_copy(update={"definition": loaded.definition, "version": loaded.version})
+
+
 class _Progress:
     """The step table as the activity events tell it."""
 
-    view: ExecutionView
-
-    def __post_init__(self) -> None:
+    def __init__(self, view: ExecutionView) -> None:
         self.begun = False
-        self._rows = {step.path: step for step in self.view.steps}
-        self._scheduled: dict[int, StepView] = {}
+        self._scheduled: dict[int, tuple[StepView, bool]] = {}
+        self._loading: int | None = None
+        self.show(view)
+
+    def show(self, view: ExecutionView) -> None:
+        """Take another table, before any step of it began."""
+        self.view = view
+        self._rows = {step.path: step for step in view.steps}
+
+    def pins(self, event: HistoryEvent) -> bool:
+        """Whether the event ends the activity that loads the definition of a start by reference."""
+        kind = event.event_type
+        if kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            if event.activity_task_scheduled_event_attributes.activity_id == DEFINITION_ACTIVITY:
+                self._loading = event.event_id
+        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            return event.activity_task_completed_event_attributes.scheduled_event_id == self._loading
+        return False
 
     def apply(self, event: HistoryEvent) -> None:
         kind = event.event_type
         if kind == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
             self.begun = True
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-            row = self._rows.get(root_step(event.activity_task_scheduled_event_attributes.activity_id))
+            activity_id = event.activity_task_scheduled_event_attributes.activity_id
+            row = self._rows.get(root_step(activity_id))
             if row is not None:
-                self._scheduled[event.event_id] = row
+                self._scheduled[event.event_id] = row, is_inner(activity_id)
                 row.state, row.started_at = "running", row.started_at or text_of(event.event_time)
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_STARTED:
             started = event.activity_task_started_event_attributes
-            if row := self._scheduled.get(started.scheduled_event_id):
+            row, inner = self._scheduled.get(started.scheduled_event_id, (None, False))
+            if row is not None and not inner:
                 row.attempts = started.attempt
         elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
             self._finish(event, event.activity_task_completed_event_attributes.scheduled_event_id, "completed")
@@ -154,8 +186,9 @@ class _Progress:
             self._finish(event, failed.scheduled_event_id, "failed", failed.failure)
 
     def _finish(self, event: HistoryEvent, scheduled_event_id: int, state: str, failure: Any = None) -> None:
-        row = self._scheduled.get(scheduled_event_id)
-        if row is None:
+        row, inner = self._scheduled.get(scheduled_event_id, (None, False))
+        # What ends inside a block does not end the block.
+        if row is None or inner:
             return
         row.state, row.finished_at = state, text_of(event.event_time)
         if failure is not None:

@@ -139,18 +139,19 @@ class ExecutionReader:
             details={"execution_id": execution_id, "ended_at": ended_at},
         )
 
-    async def read(self, execution_id: str, outcome: Outcome | None = None) -> ExecutionDocument:
+    async def read(self, execution_id: str, outcome: Outcome | None = None, *, new: bool = False) -> ExecutionDocument:
         """Return the execution's document.
 
         Args:
             execution_id: its id.
             outcome: how it ended, where the caller waited for it; looked up otherwise.
+            new: the caller has just started it, so that nobody can have rerun it.
 
         Raises:
             ExecutionNotFound: no such execution.
             TemporalUnavailable: no answer.
         """
-        return (await self._read(execution_id, outcome))[0]
+        return (await self._read(execution_id, outcome, new=new))[0]
 
     async def ledger(self, execution_id: str) -> LedgerView:
         """Return what an execution has spent, open or closed.
@@ -169,7 +170,9 @@ class ExecutionReader:
             )
         return view.ledger or LedgerView()
 
-    async def _read(self, execution_id: str, outcome: Outcome | None = None) -> tuple[ExecutionDocument, ExecutionView]:
+    async def _read(
+        self, execution_id: str, outcome: Outcome | None = None, *, new: bool = False
+    ) -> tuple[ExecutionDocument, ExecutionView]:
         description = await self.describe(execution_id)
         handle = self.handle(execution_id, description.run_id)
         view: ExecutionView | None = None
@@ -179,7 +182,14 @@ class ExecutionReader:
                 # The workflow has ended since; Temporal records its end with the same step.
                 description = await self.describe(execution_id)
         if description.status in CLOSED_STATUS:
-            return await self._read_closed(description, handle, outcome)
+            reading = self._read_closed(description, handle, outcome)
+            if new:
+                closed = await reading
+                closed[0].reruns = []
+            else:
+                closed, reruns = await asyncio.gather(reading, self._reruns(description.id))
+                closed[0].reruns = reruns
+            return closed
         return await self._read_open(description, handle, view)
 
     async def query(self, handle: Handle) -> ExecutionView | None:
@@ -296,7 +306,6 @@ class ExecutionReader:
         document.error = view.error or error_of(document.status, outcome.failure)
         document.approvals = []
         close_steps(document.steps, description.close_time)
-        document.reruns = await self._reruns(description.id)
         return document, view
 
     async def _kept_envelope(self, description: WorkflowExecutionDescription) -> ExecutionView | None:

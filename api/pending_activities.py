@@ -23,6 +23,11 @@ def root_step(activity_id: str) -> str:
     return _AFTER_ROOT_STEP.split(activity_id, maxsplit=1)[0]
 
 
+def is_inner(activity_id: str) -> bool:
+    """Return whether an activity is of a step inside a block."""
+    return activity_id[len(root_step(activity_id)) :].startswith((".", "["))
+
+
 async def merge_pending(
     steps: list[StepRow], description: WorkflowExecutionDescription, converter: DataConverter
 ) -> None:

@@ -39,7 +39,7 @@ async def answer_start(
     try:
         # The wait may have taken minutes.
         await services.key_watch.require(access_of(request).key)
-        document = await services.executions.read(document.execution_id, outcome)
+        document = await services.executions.read(document.execution_id, outcome, new=new)
     except Unavailable:
         # The start was acknowledged: that it cannot be read just now does not turn it into a failure.
         document.stale = True

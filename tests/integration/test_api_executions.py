@@ -420,6 +420,27 @@ async def test_without_a_worker_a_read_is_stale_and_still_tells_what_was_done(
         assert found["stale"] is False
 
 
+async def test_a_stale_read_knows_the_loaded_definition_and_takes_no_item_for_its_block(
+    api: httpx2.AsyncClient, temporal_client: Client, isolated_settings: Settings
+) -> None:
+    call = {"step_id": "call", "step_type": "agent_task", "agent_type": "sales", "task": "t"}
+    each = {"step_id": "each", "step_type": "foreach", "items": [1, 2], "steps": [call]}
+    assert (await api.put("/workflows/block", json={"name": "Block", "steps": [each]})).status_code == 201
+    execution_id = f"stale-{isolated_settings.redis_key_prefix}"
+    async with working(isolated_settings, {"each[1].call": [{"hang": True}]}) as stubs:
+        await temporal_client.start_workflow(
+            "AgentWorkflow",
+            {"workflow_id": "block", "input": {"n": 2}},
+            id=execution_id,
+            task_queue=isolated_settings.temporal_task_queue,
+        )
+        await eventually(lambda: stubs.calls["each[1].call"] == 1)
+    found = await document(api, execution_id)
+    assert (found["stale"], found["name"], found["workflow_version"]) == (True, "Block", 1)
+    assert states(found) == {"each": "running"}
+    await temporal_client.get_workflow_handle(execution_id).terminate()
+
+
 async def test_executions_are_listed_newest_first_in_pages_by_workflow_and_status(
     api: httpx2.AsyncClient, isolated_settings: Settings, own_workflow: str
 ) -> None:

@@ -147,6 +147,25 @@ async def test_the_end_of_a_terminated_execution_is_told_though_no_workflow_code
     assert [frame.text for frame in again] == [frame.text for frame in frames]
 
 
+async def test_an_end_that_is_told_without_a_worker_takes_nothing_back(
+    api: httpx2.AsyncClient, isolated_settings: Settings, temporal_client: Client
+) -> None:
+    """Temporal alone does not know of steps that had no activity."""
+    steps = [
+        {"step_id": "made", "step_type": "transform", "value": 1},
+        {**TWO_STEPS["steps"][0], "depends_on": ["made"]},
+    ]
+    assert (await api.put("/workflows/mixed", json={"name": "Mixed", "steps": steps})).status_code == 201
+    async with working(isolated_settings, {"first": [{"hang": True}]}) as stubs:
+        execution_id = await started(api, "mixed")
+        await eventually(lambda: stubs.calls["first"] == 1)
+    await temporal_client.get_workflow_handle(execution_id).terminate("enough")
+    frames = await watched(api, execution_id)
+    assert frames[-1].data["status"] == "terminated"
+    assert frames[-2].data["truncated"]
+    assert last_states(frames) == {"made": "completed", "first": "cancelled"}
+
+
 async def test_a_reader_whose_place_was_trimmed_gets_a_snapshot_first(
     api: httpx2.AsyncClient, isolated_settings: Settings, redis: Redis
 ) -> None:
