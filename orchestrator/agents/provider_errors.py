@@ -21,6 +21,7 @@ from orchestrator.execution.errors import (
     ModelUnavailable,
     OrchestratorError,
 )
+from orchestrator.secrets import Redaction
 
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 LONGEST_CAUSE = 300
@@ -151,7 +152,9 @@ def _cause(root: BaseException, secret: str | None) -> str:
 def _clean(text: str, secret: str | None) -> str:
     line = " ".join(sane(text).split())
     if secret:
-        line = line.replace(secret, "***")
+        redaction = Redaction()
+        redaction.add(secret)
+        line = redaction.text(line)
     return line if len(line) <= LONGEST_CAUSE else line[: LONGEST_CAUSE - 1] + "…"
 
 

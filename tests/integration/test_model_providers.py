@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import time
@@ -30,6 +31,7 @@ from tests.fakes.model_server import FakeModelServer
 from tests.support.polling import eventually
 
 SECRET = "sk-very-secret-0123456789"
+CODED_SECRET = base64.b64encode(f"key:{SECRET}".encode()).decode()
 SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
 
 
@@ -101,6 +103,7 @@ async def test_a_call_sends_what_was_asked_and_returns_text_and_usage(
         (does.declared_error(), ModelUnavailable, True, "scripted failure"),
         (does.declared_error(code=429), ModelRateLimited, True, "scripted failure"),
         (does.declared_error(message=f"bad key {SECRET}"), ModelUnavailable, True, "bad key ***"),
+        (does.declared_error(message=f"bad key {CODED_SECRET}"), ModelUnavailable, True, "bad key ***"),
         (does.status(413), ModelRejected, False, "413"),
         (does.status(422), ModelRejected, False, "422"),
         (does.huge(), ModelBadResponse, False, "over 10,485,760 bytes"),
@@ -183,8 +186,9 @@ async def test_no_server_is_unavailable_with_the_setting_to_check() -> None:
 
 async def test_a_base_url_that_is_none_is_refused_for_good() -> None:
     for url in ("not a url", "ftp://127.0.0.1/v1", "http://", "http://[bad", "http://host:port/v1"):
-        with pytest.raises(ModelRejected, match="OPENAI_BASE_URL is not an"):
-            await ModelProviders(Settings(_env_file=None, openai_base_url=url)).complete(ask())
+        settings = Settings(_env_file=None, providers={"mine": ProviderSettings(base_url=url)})
+        with pytest.raises(ModelRejected, match="PROVIDERS__MINE__BASE_URL is not an"):
+            await ModelProviders(settings).complete(ask(model="mine/tiny"))
 
 
 async def test_ones_own_server_needs_no_key(model_server: FakeModelServer) -> None:
