@@ -38,6 +38,7 @@ def loops_of(seed: int, otherwise: Callable[[str, int], Play]) -> Callable[[cm.S
             return crc32(f"{seed}/{what}/{command.activity_id}/{begin // 1_000_000}".encode()) % most
 
         if isinstance(request, InvokeModelInput):
+            check_conversation(request)
             return _timed(number, _answer(request, number), fails=number("fails", 8) == 0)
         if isinstance(request, CallToolInput):
             return _timed(number, number("value", 100), fails=number("fails", 4) == 0)
@@ -62,24 +63,43 @@ def _timed(number: Number, result: Any, *, fails: bool) -> Play:
 
 def _answer(request: InvokeModelInput, number: Number) -> InvokeModelResult:
     """Return a turn's end: tools, an answer that breaks the schema, one that needs more budget, or the answer."""
+    calls = [_call(at, number) for at in range(1 + number("calls", 4))]
+    kind = number("kind", 10)
+    asks = [call.call_id for call in calls] if kind == 0 or 3 <= kind <= 6 else []
     found = InvokeModelResult(
         attempts=1 + number("attempts", 2),
         agent_version=1,
-        part=TranscriptPart(messages=[]),
+        part=TranscriptPart(messages=[*_answered(request), {"role": "assistant", "asks": asks}]),
         fallbacks=2,
         max_turns=3,
         spent=_spent(request.call.path, request.reserved, number),
         next_needs=Reservation(tokens=100 + number("next", 2_000), cost_usd=0.01) if number("asks", 2) else None,
     )
-    kind = number("kind", 10)
     if kind == 0 and request.reserved is not None:
         needs = Reservation(tokens=request.reserved.tokens + 500, cost_usd=request.reserved.cost_usd)
         return found.model_copy(update={"needs": needs, "spent": [], "part": None})
     if kind in (1, 2):
         return found.model_copy(update={"invalid": [{"message": "not of the schema"}]})
     if kind <= 6:
-        return found.model_copy(update={"tool_calls": [_call(at, number) for at in range(1 + number("calls", 4))]})
+        return found.model_copy(update={"tool_calls": calls})
     return found.model_copy(update={"output": number("value", 100), "summarise": kind == 7})
+
+
+def _answered(request: InvokeModelInput) -> list[dict[str, Any]]:
+    return [{"role": "tool", "answers": outcome.call_id} for outcome in request.outcomes]
+
+
+def check_conversation(request: InvokeModelInput) -> None:
+    """Check that a model is told the result of every tool call, once, and of no other: providers refuse all else."""
+    asked: list[str] = []
+    for message in [*(item for part in request.transcript for item in part.messages or []), *_answered(request)]:
+        if message["role"] == "tool":
+            assert message["answers"] in asked, f"'{message['answers']}' was not asked for, or is answered twice"
+            asked.remove(message["answers"])
+        else:
+            assert not asked, f"nobody told {asked}"
+            asked = list(message["asks"])
+    assert not asked, f"nobody tells {asked}"
 
 
 def _call(at: int, number: Number) -> ToolCallRequest:
