@@ -226,12 +226,15 @@ def _check_base_url(base_url: str, setting: str) -> None:
     try:
         parts = urlsplit(base_url)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        # The path of each call is put behind the whole.
+        sound = sound and not parts.query and not parts.fragment
         httpx2.URL(base_url)
     except (ValueError, httpx2.InvalidURL):
         sound = False
     if not sound:
         raise ModelRejected(
-            f"{setting} is not an http(s) URL", hint=f"set {setting} to something like {OFFICIAL_BASE_URL}"
+            f"{setting} is not an http(s) URL without a query",
+            hint=f"set {setting} to something like {OFFICIAL_BASE_URL}",
         )
 
 

@@ -185,7 +185,15 @@ async def test_no_server_is_unavailable_with_the_setting_to_check() -> None:
 
 
 async def test_a_base_url_that_is_none_is_refused_for_good() -> None:
-    for url in ("not a url", "ftp://127.0.0.1/v1", "http://", "http://[bad", "http://host:port/v1"):
+    urls = (
+        "not a url",
+        "ftp://127.0.0.1/v1",
+        "http://",
+        "http://[bad",
+        "http://host:port/v1",
+        "http://host/v1?version=1",
+    )
+    for url in urls:
         settings = Settings(_env_file=None, providers={"mine": ProviderSettings(base_url=url)})
         with pytest.raises(ModelRejected, match="PROVIDERS__MINE__BASE_URL is not an"):
             await ModelProviders(settings).complete(ask(model="mine/tiny"))
