@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.definition.field_words import FIELD_WORDS, FIELD_WORDS_OF
 from orchestrator.definition.models import STEP_TYPES, Document
 
 Schema = dict[str, Any]
+
+SCHEMA_ID = "urn:orchestrator:schemas:workflow:1"
+"""The schema's name, the same wherever it is served; 1 is the version of the language."""
 
 _PRESENT: Schema = {"not": {"type": "null"}}
 
@@ -48,12 +52,23 @@ def workflow_json_schema() -> Schema:
     for name, rule in _RULES.items():
         schema["$defs"][name].update(rule)
     schema["$defs"]["Step"] = _step(schema["$defs"])
+    for name, part in [("Document", schema), *schema["$defs"].items()]:
+        _describe(name, part.get("properties", {}))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
         **schema,
         "title": "Workflow definition, language version 1",
         "anyOf": [_with("name"), _with("workflow_id")],
     }
+
+
+def _describe(part: str, fields: Schema) -> None:
+    """Say what fields mean whose model does not."""
+    for name, field in fields.items():
+        words = FIELD_WORDS_OF.get(f"{part}.{name}") or FIELD_WORDS.get(name)
+        if words is not None:
+            field.setdefault("description", words)
 
 
 def _step(parts: Schema) -> Schema:
@@ -61,6 +76,7 @@ def _step(parts: Schema) -> Schema:
     kinds = {kind: model.__name__ for kind, model in STEP_TYPES.items()}
     known = {kind: parts[name].get("description", "") for kind, name in kinds.items()}
     return {
+        "description": "A step: `step_type` says what it does, and which further fields it has.",
         "type": "object",
         "required": ["step_id", "step_type"],
         "properties": {

@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from orchestrator.definition import validate_definition, workflow_json_schema
+from orchestrator.definition.field_words import FIELD_WORDS, FIELD_WORDS_OF
 from orchestrator.definition.models import STEP_TYPES
 from orchestrator.definition.schemas import schema_issues
 from tests.support.examples import definition_paths
@@ -99,3 +100,20 @@ def test_editors_can_offer_every_step_type_with_its_meaning() -> None:
     assert offered["enum"] == list(STEP_TYPES)
     assert all(offered["enumDescriptions"])
     assert len(orjson.dumps(SCHEMA)) < 100_000
+
+
+def test_editors_are_told_what_every_field_and_every_part_means() -> None:
+    schema = workflow_json_schema()
+    assert schema["$id"].endswith(":1")
+    parts = {"Document": schema, **schema["$defs"]}
+    silent = [
+        f"{part}.{name}"
+        for part, found in parts.items()
+        for name, field in found.get("properties", {}).items()
+        if not field.get("description")
+    ]
+    assert silent == []
+    assert [part for part, found in parts.items() if not found.get("description")] == []
+    fields = {f"{part}.{name}" for part, found in parts.items() for name in found.get("properties", {})}
+    assert FIELD_WORDS_OF.keys() <= fields
+    assert FIELD_WORDS.keys() <= {field.split(".")[1] for field in fields}
