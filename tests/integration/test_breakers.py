@@ -17,7 +17,7 @@ from orchestrator.stores.breakers import BreakerPolicy, CircuitBreakers
 from orchestrator.stores.redis import connect_redis
 from tests.support.polling import eventually
 
-QUICK = BreakerPolicy(least_calls=4, failure_rate=0.5, window_seconds=30, open_seconds=0.3)
+QUICK = BreakerPolicy(least_calls=4, failure_rate=0.5, window_seconds=60, open_seconds=1.0)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_it_opens_at_the_failure_rate_and_not_before_the_least_calls(redis
     with pytest.raises(CircuitOpen) as caught:
         async with circuits.guard("model:a/b", lease_seconds=5):
             raise AssertionError("must not run")
-    assert 0.1 <= (caught.value.retry_after_seconds or 0) <= 0.3
+    assert 0.1 <= (caught.value.retry_after_seconds or 0) <= 1.0
     assert "model:a/b" in caught.value.message
 
 

@@ -66,6 +66,9 @@ def model_settings(redis_url: str, model_server: FakeModelServer) -> Settings:
         redis_key_prefix=f"test-{uuid.uuid4().hex[:12]}",
         openai_base_url=model_server.url,
         default_model="openai/tiny",
+        # A slow machine takes its time for twenty failures.
+        breaker_window_seconds=600,
+        breaker_open_seconds=60,
     )
 
 
@@ -261,7 +264,7 @@ async def test_an_open_circuit_calls_nobody_and_parks_the_attempt(
     error = await failure(activities, request())
     assert (error.type, error.non_retryable) == ("circuit-open", False)
     assert error.next_retry_delay is not None
-    assert timedelta(seconds=5) < error.next_retry_delay <= timedelta(seconds=12)
+    assert timedelta(seconds=20) < error.next_retry_delay <= timedelta(seconds=72)
     assert len(model_server.calls()) == 20
 
 
