@@ -1,6 +1,6 @@
 # Every target first installs what it needs into .venv; a stamp makes that a no-op.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format lock install install-local clean bench chaos soak contract
+.PHONY: help demo up test lint format lock install install-local clean bench figures chaos soak contract
 
 BIN := .venv/bin
 UV = $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
@@ -38,12 +38,16 @@ format: install ## Format and mend what can be mended
 bench: install ## Measure our overhead over hand-written workflows
 	@$(BIN)/python benchmarks/overhead.py --json
 
+figures: install ## Assert the figures of large executions and of expressions at full size (ten minutes, on a quiet machine)
+	@$(BIN)/pytest -m bench $(ARGS)
+
 contract: install ## Write the contract, and send the API all that it may be sent (twenty minutes)
 	@$(BIN)/python -m scripts.generate_contract
 	@$(BIN)/pytest tests/acceptance/test_contract_fuzz.py -m "soak or not soak" $(ARGS)
 
 soak: install ## Look for counterexamples of the properties for a long while, others each time
 	@SOAK=20 $(BIN)/pytest -n 2 --dist load --timeout 3000 tests/unit/execution tests/unit/expressions/test_expression_fuzz.py tests/unit/definition/test_definition_fuzz.py $(ARGS)
+	@$(BIN)/pytest -m soak tests/chaos $(ARGS)
 
 chaos: install ## Run the long fault injections
 	@$(BIN)/pytest -m chaos $(ARGS)

@@ -15,7 +15,7 @@ from tests.support.tool_endpoint import ToolEndpoint
 
 PATIENCE = 240.0
 """Seconds for one call to get through, outages included."""
-DETECTION = {"timeouts": {"heartbeat_seconds": 5}, "retry": {"max_attempts": 20, "max_interval_seconds": 2}}
+DETECTION = {"timeouts": {"heartbeat_seconds": 8}, "retry": {"max_attempts": 20, "max_interval_seconds": 2}}
 LARGE = 200_000
 """Characters of an output that goes through the claim store."""
 
