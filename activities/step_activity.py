@@ -18,6 +18,7 @@ from activities.attempt_notes import AttemptNotes, attempt_notes
 from activities.attempt_telemetry import observed_attempt
 from activities.failures import application_error, as_orchestrator_error
 from activities.heartbeat import heartbeating
+from orchestrator.execution.error_bounds import clean_text
 from orchestrator.execution.errors import AttemptTimeout, OrchestratorError, Unavailable
 from orchestrator.execution.messages import StepCall, StepResult
 from orchestrator.execution.policies import delay_in_time
@@ -107,7 +108,7 @@ class _Attempt:
             except Exception as error:
                 failure = self._failure(as_orchestrator_error(error), error)
                 # Temporal keeps the texts of all causes, and theirs are not ours to scrub.
-                raise failure from None if self._redaction else error
+                raise failure from None if self._redaction or not _speakable(error) else error
         return result
 
     def _count_afresh(self) -> None:
@@ -159,6 +160,7 @@ class _Attempt:
             # The next attempt goes on counting from here.
             activity.heartbeat(self._details())
         self._scrub(error)
+        error.message = clean_text(error.message)
         log.warning(
             "attempt failed",
             execution_id=self._call.execution_id,
@@ -166,7 +168,7 @@ class _Attempt:
             attempt=self._number,
             error_type=error.code,
             error=error.message,
-            exc_info=raised if error.code == "internal-error" else None,
+            exc_info=raised if error.code == "internal-error" and _speakable(raised) else None,
         )
         return self._told(error, self._number)
 
@@ -218,6 +220,17 @@ class _Attempt:
 def parked_before(info: activity.Info) -> int:
     """Return how many earlier attempts were parked, as the last heartbeat told."""
     return min(_last_heartbeat(info)[1], info.attempt - 1)
+
+
+def _speakable(error: BaseException | None) -> bool:
+    """Whether the texts of an exception and its causes can be sent and printed: half of a surrogate pair cannot."""
+    while error is not None:
+        try:
+            str(error).encode()
+        except UnicodeEncodeError:
+            return False
+        error = error.__cause__
+    return True
 
 
 def _last_heartbeat(info: activity.Info) -> tuple[int, int]:

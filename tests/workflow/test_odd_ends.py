@@ -10,7 +10,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
+from orchestrator.execution.errors import StepFailure
 from orchestrator.execution.messages import ExecutionView, StepResult, ValidateJsonInput
+from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.settings import Settings
 from tests.support.executions import outcome, worker_with
 from tests.support.polling import eventually
@@ -65,6 +67,22 @@ async def test_errors_of_any_size_fail_the_execution_not_its_task(temporal_clien
             assert view.error.type == kind
             assert 1_000 < len(view.error.message) <= most
             assert len(str(view.error.details)) < 20_000
+
+
+@pytest.mark.parametrize("kind", [StepFailure, ValueError])
+async def test_an_error_whose_text_cannot_be_sent_is_told_without_what_is_wrong_in_it(
+    temporal_client: Client, settings: Settings, kind: type[Exception]
+) -> None:
+    class Halves(Stubs):
+        async def play_model(self, request: InvokeModelInput) -> InvokeModelResult:
+            raise kind("half of \ud83d a pair")
+
+    once = {"step_id": "a", "step_type": "agent_task", "agent_type": "x", "task": "t", "retry": {"max_attempts": 1}}
+    async with worker_with(temporal_client, settings, Halves().all()) as runner:
+        view = await asyncio.wait_for(outcome(await runner.start({"steps": [once]})), 20)
+    assert view.status == "failed"
+    assert view.error is not None
+    assert "half of ? a pair" in view.error.message
 
 
 async def test_a_cancel_after_the_outcome_is_decided_changes_nothing(
