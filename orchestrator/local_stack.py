@@ -42,6 +42,7 @@ class LocalStack:
         self._watch: asyncio.Task[None] | None = None
         self._lock: IO[str] | None = None
         self._plan: Plan | None = None
+        self._ready = False
 
     @property
     def endpoints(self) -> Endpoints:
@@ -72,6 +73,8 @@ class LocalStack:
         # All at once: the worker and the API wait for Temporal and Redis by themselves, and importing them takes
         # longer than starting both servers. They are ready when executions can run.
         await _all(*map(self._supervisor.start, (*plan.servers, *plan.services)))
+        self._ready = True
+        self._publish()
 
     async def _clear_traces(self) -> None:
         """Wait for the ports of a stack that was killed: the kernel ends its children a moment after it."""
@@ -86,8 +89,8 @@ class LocalStack:
             await asyncio.sleep(0.05)
 
     def _publish(self) -> None:
-        # Only a complete document is published; scripts wait for the file.
-        if self.endpoints.api_pid is not None and self.endpoints.worker_pid is not None:
+        # Only a complete document is published, and not before what it names answers: scripts wait for the file.
+        if self._ready and self.endpoints.api_pid is not None and self.endpoints.worker_pid is not None:
             self._layout.write_endpoints(self.endpoints)
 
     async def watch(self) -> None:

@@ -84,7 +84,7 @@ class _Planner:
         temporal_address, temporal_ui = self._temporal(f"http://{host}:{api_port}{CODEC_PATH}" if is_open else None)
         model = self._model()
         qdrant = self._qdrant()
-        self._agents()
+        self._examples()
         if "worker_graceful_shutdown_seconds" not in self.settings.model_fields_set:
             self.environment["WORKER_GRACEFUL_SHUTDOWN_SECONDS"] = str(GRACEFUL_STOP_SECONDS)
         metrics = self._metrics()
@@ -173,13 +173,13 @@ class _Planner:
             self.environment["QDRANT_PATH"] = str(self.layout.home / "qdrant")
         return None
 
-    def _agents(self) -> None:
-        if self._is_set("agents_path"):
-            return
-        for root in (Path.cwd(), Path(__file__).parents[2]):
-            if (folder := root / "examples" / "agents").is_dir():
-                self.environment["AGENTS_PATH"] = str(folder)
-                return
+    def _examples(self) -> None:
+        """Let the worker load the example agents and the tools that they name."""
+        for kind in ("agents", "tools"):
+            folders = [root / "examples" / kind for root in (Path.cwd(), Path(__file__).parents[2])]
+            found = next((folder for folder in folders if folder.is_dir()), None)
+            if found is not None and not self._is_set(f"{kind}_path"):
+                self.environment[f"{kind.upper()}_PATH"] = str(found)
 
     def _metrics(self) -> str:
         """Where the worker serves its metrics."""
