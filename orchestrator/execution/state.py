@@ -212,6 +212,8 @@ class Compensation:
     step_id: str
     names: dict[str, Any]
     vars: dict[str, Any]
+    same_vars: bool = False
+    """While carried: the variables are those of the one before and stand there."""
 
 
 @dataclass(slots=True)

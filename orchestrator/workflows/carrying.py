@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
 
 from pydantic import TypeAdapter
 from pydantic_core import from_json, to_json
@@ -44,7 +46,7 @@ def load(chunks: Sequence[str]) -> ExecutionState:
         return _STATE.validate_json(text)
     position = text.index("\n") + 1
     length, parts = from_json(text[:position])
-    state = _STATE.validate_json(text[position : position + length])
+    state = _with_vars(_STATE.validate_json(text[position : position + length]))
     position += length
     for scope_id, step_id, length in parts:
         state.scopes[scope_id].steps[step_id].packed = text[position : position + length]
@@ -67,10 +69,28 @@ def _without_outputs(state: ExecutionState, packed: dict[tuple[str, str], str]) 
     """Return the state's JSON without these outputs; the state is the same before and after."""
     records = [state.scopes[scope_id].steps[step_id] for scope_id, step_id in packed]
     kept = [(record, record.output, record.packed) for record in records]
+    same = [(later, later.vars) for earlier, later in pairwise(state.compensations) if _same(earlier.vars, later.vars)]
     try:
         for record in records:
             record.output = record.packed = None
+        for compensation, _ in same:
+            compensation.vars, compensation.same_vars = {}, True
         return _STATE.dump_json(state).decode()
     finally:
         for record, output, text in kept:
             record.output, record.packed = output, text
+        for compensation, variables in same:
+            compensation.vars, compensation.same_vars = variables, False
+
+
+def _same(some: dict[str, Any], others: dict[str, Any]) -> bool:
+    """Whether two copies of variables hold the very same values: equal ones may differ, as 1 and true do."""
+    return list(some) == list(others) and all(others[name] is value for name, value in some.items())
+
+
+def _with_vars(state: ExecutionState) -> ExecutionState:
+    """Give each compensation its variables again; thousands of items may have seen the same."""
+    for earlier, later in pairwise(state.compensations):
+        if later.same_vars:
+            later.vars, later.same_vars = dict(earlier.vars), False
+    return state

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from orchestrator.execution.messages import Lineage
-from orchestrator.execution.state import ExecutionState, ScopeState, StepRecord
+from orchestrator.execution.state import Compensation, ExecutionState, ScopeState, StepRecord
 from orchestrator.workflows.carrying import CHUNK_CHARACTERS, PACKED_BYTES, dump, load
 
 LARGE: dict[str, Any] = {
@@ -66,3 +66,20 @@ def test_a_position_from_before_outputs_were_packed_is_read() -> None:
 
     state = state_with(small=1, large=LARGE)
     assert load([TypeAdapter(ExecutionState).dump_json(state).decode()]) == state
+
+
+def test_variables_that_many_compensations_saw_are_carried_once() -> None:
+    large, other = {"large": "x" * 100_000}, {"large": "x" * 100_000, "n": True}
+    seen: list[dict[str, Any]] = [dict(large) for _ in range(100)] + [dict(other), {**other, "n": 1}]
+    state = state_with()
+    state.compensations = [Compensation("", f"s{n}", {"index": n}, found) for n, found in enumerate(seen)]
+    chunks = dump(state)
+    assert sum(map(len, chunks)) < 2_500_000
+    assert [item.vars for item in state.compensations] == seen
+    carried = load(chunks)
+    assert carried.compensations == state.compensations
+    assert [type(item.vars["n"]) for item in carried.compensations[-2:]] == [bool, int]
+    assert dump(carried) == chunks
+    # Each is a copy of its own: what one compensation assigns, the next does not see.
+    carried.compensations[0].vars["large"] = "small"
+    assert carried.compensations[1].vars == large
