@@ -114,7 +114,14 @@ class AgentBreaker(BaseModel):
     last_error_at: str | None
 
 
-class AgentHealthReport(BaseModel, extra="allow"):
+class AgentFailure(BaseModel):
+    """What an agent's last failed call ended in."""
+
+    type: str = Field(examples=["model-unavailable"])
+    message: str
+
+
+class AgentHealthReport(BaseModel):
     """How an agent is: its calls, its circuit, the workers that can run it."""
 
     agent_type: str
@@ -122,3 +129,12 @@ class AgentHealthReport(BaseModel, extra="allow"):
     reason: str | None = Field(description="one sentence; null where it is healthy")
     workers: int
     breaker: AgentBreaker
+    calls: int = Field(description="attempts ever")
+    failures: int = Field(description="of `calls`")
+    recent_calls: int = Field(description="of the last 15 minutes, at most 50")
+    success_rate: float | None = Field(description="of the recent calls, 0 to 1; null without any")
+    latency_seconds: float | None = Field(description="median of the recent calls; null without any")
+    last_error: AgentFailure | None
+    last_error_at: str | None
+    last_success_at: str | None
+    in_flight: int = Field(description="calls that run now, on all workers")

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from orchestrator.agents import AgentContext, AgentFactory, BaseAgent
+from orchestrator.execution.errors import ModelUnavailable
 from orchestrator.settings import Settings
 from tests.integration.test_api_executions import document, until_status, working
 from tests.support.api_server import problem_in, running_api
@@ -104,6 +105,23 @@ async def test_versions_are_listed_newest_first_and_writes_insist_on_theirs(api:
     assert (await api.delete("/agents/sales")).status_code == 204
     assert len((await api.get("/agents/sales/versions")).json()["items"]) == 2
     problem_in(await api.get("/agents/nobody/versions"), 404, "agent-not-found")
+
+
+async def test_health_tells_how_the_calls_went(api: httpx2.AsyncClient, isolated_settings: Settings) -> None:
+    factory = AgentFactory(isolated_settings)
+    agent_type = RECORD["agent_type"]
+    async with factory.observed(agent_type, lease_seconds=60):
+        with pytest.raises(ModelUnavailable):
+            async with factory.observed(agent_type, lease_seconds=60):
+                raise ModelUnavailable("the server is down")
+        found = (await api.get(f"/agents/{agent_type}/health")).json()
+    await factory.aclose()
+    assert (found["status"], found["reason"], found["workers"]) == ("unavailable", "no living worker can run it", 0)
+    assert (found["calls"], found["failures"], found["recent_calls"], found["in_flight"]) == (1, 1, 1, 1)
+    assert (found["success_rate"], found["last_success_at"]) == (0.0, None)
+    assert found["last_error"] == {"type": "model-unavailable", "message": "the server is down"}
+    assert found["last_error_at"].endswith("Z") and found["latency_seconds"] >= 0
+    assert found["breaker"]["state"] == "closed"
 
 
 async def test_a_definition_is_warned_of_tools_that_its_agents_do_not_have(api: httpx2.AsyncClient) -> None:

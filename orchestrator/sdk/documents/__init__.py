@@ -3,6 +3,7 @@
 from orchestrator.sdk.documents.agents import (
     AgentBreaker,
     AgentDocument,
+    AgentFailure,
     AgentHealthReport,
     AgentPage,
     AgentVersion,
@@ -83,6 +84,7 @@ from orchestrator.sdk.documents.workflows import (
 __all__ = [
     "AgentBreaker",
     "AgentDocument",
+    "AgentFailure",
     "AgentHealthReport",
     "AgentPage",
     "AgentVersion",

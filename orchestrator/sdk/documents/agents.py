@@ -31,6 +31,13 @@ class AgentDocument(TypedDict):
     retired: bool
 
 
+class AgentFailure(TypedDict):
+    """What an agent's last failed call ended in."""
+
+    type: str
+    message: str
+
+
 class AgentHealthReport(TypedDict):
     """How an agent is: its calls, its circuit, the workers that can run it."""
 
@@ -39,6 +46,15 @@ class AgentHealthReport(TypedDict):
     reason: str | None
     workers: int
     breaker: AgentBreaker
+    calls: int
+    failures: int
+    recent_calls: int
+    success_rate: float | None
+    latency_seconds: float | None
+    last_error: AgentFailure | None
+    last_error_at: str | None
+    last_success_at: str | None
+    in_flight: int
 
 
 class AgentPage(TypedDict):
