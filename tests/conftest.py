@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import httpx2
 import pytest
@@ -14,6 +15,22 @@ from orchestrator.settings import Settings
 from tests.support.model_server_fixture import model_server as model_server
 from tests.support.servers import running_redis, running_s3, running_temporal
 from tests.support.stuck_executions import stuck_executions
+
+LONGEST_TEARDOWN_SECONDS = 150
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    """End a process whose teardown hangs; another takes its tests over.
+
+    A test's own time limit fires once. A worker whose eviction of a workflow went wrong, as it can where the machine
+    stalls, holds its event loop for ever after that.
+    """
+    faulthandler.dump_traceback_later(LONGEST_TEARDOWN_SECONDS, exit=True, file=2)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session")
