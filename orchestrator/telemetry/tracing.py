@@ -12,6 +12,7 @@ from temporalio.contrib.opentelemetry import OpenTelemetryPlugin, create_tracer_
 from orchestrator.settings import Settings
 
 TRACES_PATH = "/v1/traces"
+PATIENCE_SECONDS = 2.0
 
 
 def send_traces(settings: Settings, process: str) -> None:
@@ -31,7 +32,9 @@ def send_traces(settings: Settings, process: str) -> None:
         attributes[SERVICE_NAME] = f"orchestrator-{process}"
     provider = create_tracer_provider(resource=Resource.create(attributes))
     endpoint = settings.otel_exporter_otlp_endpoint.rstrip("/") + TRACES_PATH
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    # A process that ends sends what is left, and waits so long for a collector that is away.
+    patience = None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else PATIENCE_SECONDS
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=patience)))
     trace.set_tracer_provider(provider)
 
 
