@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from orchestrator.definition.compiled import CompiledDefinition, CompiledScope, CompiledStep
 from orchestrator.definition.graph import in_order
-from orchestrator.definition.ignored_fields import ignored_fields
+from orchestrator.definition.ignored_fields import ends_that_end_nothing, ignored_fields
 from orchestrator.definition.issues import Issue
 from orchestrator.definition.models import AtLeast
 from orchestrator.definition.reachability import constant, dead_blocks, dead_reads, never_run
@@ -21,7 +21,7 @@ def advise(definition: CompiledDefinition) -> list[Issue]:
             order = in_order({step_id: (*step.listed, *step.inferred) for step_id, step in scope.steps.items()})
             if order is not None:
                 found += _of_scope(scope, order)
-    return found
+    return [*found, *ends_that_end_nothing(definition)]
 
 
 def _of_scope(scope: CompiledScope, order: Sequence[str]) -> Iterator[Issue]:

@@ -279,3 +279,16 @@ def test_a_handler_behind_one_that_takes_every_error_is_warned_about() -> None:
         [every, {**late, "errors": ["cancelled"]}],
     ):
         assert warnings_of(document(agent("a", on_error=handlers))) == []
+
+
+def test_a_finish_in_cleaning_up_is_warned_about() -> None:
+    ends = {"step_id": "e", "step_type": "finish", "value": 1}
+    assert warnings_of(document(agent("a"), on_failure=[switch("s", ends)])) == [
+        ("no-effect", "/on_failure/0/cases/0/steps/0/step_type")
+    ]
+    assert warnings_of(document(agent("a", compensate=ends))) == [("no-effect", "/steps/0/compensate/step_type")]
+    inside = switch("s", agent("a", compensate=switch("u", ends)))
+    assert warnings_of(document(inside)) == [
+        ("no-effect", "/steps/0/cases/0/steps/0/compensate/cases/0/steps/0/step_type")
+    ]
+    assert warnings_of(document(ends)) == []
