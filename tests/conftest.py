@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
+import signal
+import threading
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
+from typing import NoReturn
 
 import httpx2
 import pytest
@@ -21,16 +23,29 @@ LONGEST_TEARDOWN_SECONDS = 150
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None, None, None]:
-    """End a process whose teardown hangs; another takes its tests over.
+    """End a teardown that hangs, with an error.
 
     A test's own time limit fires once. A worker whose eviction of a workflow went wrong, as it can where the machine
     stalls, holds its event loop for ever after that.
     """
-    faulthandler.dump_traceback_later(LONGEST_TEARDOWN_SECONDS, exit=True, file=2)
+    ended, main = threading.Event(), threading.get_ident()
+
+    def watch() -> None:
+        # Whatever else hangs after that is ended in its turn.
+        while not ended.wait(LONGEST_TEARDOWN_SECONDS):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, _hung)
+    threading.Thread(target=watch, daemon=True).start()
     try:
         return (yield)
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        ended.set()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _hung(number: int, frame: object) -> NoReturn:
+    raise TimeoutError("the teardown hung")
 
 
 @pytest.fixture(scope="session")
