@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import orjson
 from pydantic import Field
 
+from orchestrator.agents.record_size import size_issues
 from orchestrator.definition import limits
 from orchestrator.definition.canonical import canonical_sha256
 from orchestrator.definition.issues import Issue, pointer_to
 from orchestrator.definition.part_check import check_part
 from orchestrator.definition.parts import Part, Retry, Seconds
 from orchestrator.definition.schemas import schema_issues
+from orchestrator.definition.validation import as_issue
 from orchestrator.execution.errors import InvalidAgent
-from orchestrator.expressions import ExpressionError, check_references, collect_template_errors, suggest
+from orchestrator.expressions import check_references, collect_template_errors, suggest
 
 AGENT_TYPE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 MODEL_PATTERN = r"^[A-Za-z0-9_-]+/.+$"
-RECORD_BYTES = 256 * 1024
 PROMPT_ROOTS = ("task", "parameters", "input", "dependencies")
 """What a prompt template sees."""
 
@@ -122,7 +122,7 @@ def check_record(document: Any, *, agent_type: str | None = None) -> AgentRecord
     if not isinstance(document, Mapping):
         raise _invalid([Issue("wrong-type", "an agent record is a JSON object", "", 'send {"agent_type": …}')])
     raw = dict(document)
-    issues = _size_issues(raw)
+    issues = size_issues(raw)
     if not issues:
         if agent_type is not None:
             issues += _adopt_type(raw, agent_type)
@@ -189,16 +189,6 @@ def _task_tool_issues(record: AgentRecord) -> list[Issue]:
     ]
 
 
-def _size_issues(raw: dict[str, Any]) -> list[Issue]:
-    try:
-        size = len(orjson.dumps(raw))
-    except (TypeError, ValueError, RecursionError) as error:
-        return [Issue("invalid-json", f"the record is not JSON: {error}", "")]
-    if size > RECORD_BYTES:
-        return [Issue("record-too-large", f"the record has {size:,} bytes; {RECORD_BYTES:,} are allowed", "")]
-    return []
-
-
 def _adopt_type(raw: dict[str, Any], agent_type: str) -> list[Issue]:
     given = raw.setdefault("agent_type", agent_type)
     if given == agent_type:
@@ -228,11 +218,7 @@ def _prompt_issues(prompt: str, pointer: str) -> list[Issue]:
     template, errors = collect_template_errors(prompt, pointer=pointer)
     if template is not None and not errors:
         errors = check_references(template.references, roots=PROMPT_ROOTS, step_ids=())
-    return [_as_issue(error) for error in errors]
-
-
-def _as_issue(error: ExpressionError) -> Issue:
-    return Issue(error.code, error.message, error.pointer, error.hint, error.expression, error.column)
+    return [as_issue(error) for error in errors]
 
 
 def _invalid(issues: list[Issue]) -> InvalidAgent:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field, model_validator
 
+from orchestrator.agents.record_size import size_issues
 from orchestrator.agents.tools.specs import TOOL_NAME_PATTERN, ToolSpec
 from orchestrator.definition.canonical import canonical_sha256
 from orchestrator.definition.issues import Issue
@@ -18,10 +19,10 @@ from orchestrator.definition.part_check import check_part
 from orchestrator.definition.parts import Part, StatusClass, StatusCode, WorkflowId
 from orchestrator.definition.schemas import schema_issues
 from orchestrator.definition.secret_names import misnamed_secrets
+from orchestrator.definition.validation import as_issue
 from orchestrator.execution.errors_tools import InvalidTool
-from orchestrator.expressions import ExpressionError, check_references, collect_template_errors
+from orchestrator.expressions import check_references, collect_template_errors
 
-RECORD_BYTES = 256 * 1024
 REQUEST_ROOTS = ("arguments",)
 SECRET_FIELDS = ("headers", "query", "auth")
 """Where `secrets.NAME` may stand, as in an `api_call`."""
@@ -106,7 +107,7 @@ def check_tool(document: Any, *, name: str | None = None) -> ToolRecord:
     if not isinstance(document, Mapping):
         raise _invalid([Issue("wrong-type", "a tool record is a JSON object", "", 'send {"name": …}')])
     raw = dict(document)
-    issues = _size_issues(raw)
+    issues = size_issues(raw)
     if not issues:
         issues += _name_issues(raw, name)
         record, found = check_part(ToolRecord, raw, "")
@@ -147,16 +148,6 @@ def _read_tool(path: Path) -> ToolRecord:
     except InvalidTool as error:
         listed = "; ".join(f"{issue.pointer or '/'}: {issue.message}" for issue in error.issues)
         raise InvalidTool(f"'{path}' is not a tool record: {listed}", issues=error.issues) from error
-
-
-def _size_issues(raw: dict[str, Any]) -> list[Issue]:
-    try:
-        size = len(orjson.dumps(raw))
-    except (TypeError, ValueError, RecursionError) as error:
-        return [Issue("invalid-json", f"the record is not JSON: {error}", "")]
-    if size > RECORD_BYTES:
-        return [Issue("record-too-large", f"the record has {size:,} bytes; {RECORD_BYTES:,} are allowed", "")]
-    return []
 
 
 def _name_issues(raw: dict[str, Any], name: str | None) -> list[Issue]:
@@ -203,11 +194,7 @@ def _template_issues(value: Any, pointer: str, roots: tuple[str, ...], *, secret
             errors = misnamed_secrets(read)
             read = tuple(item for item in read if item.root != "secrets")
         errors = [*errors, *check_references(read, roots=roots, step_ids=())]
-    return [_as_issue(error) for error in errors]
-
-
-def _as_issue(error: ExpressionError) -> Issue:
-    return Issue(error.code, error.message, error.pointer, error.hint, error.expression, error.column)
+    return [as_issue(error) for error in errors]
 
 
 def _invalid(issues: list[Issue]) -> InvalidTool:
