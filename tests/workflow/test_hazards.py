@@ -243,6 +243,16 @@ async def test_a_result_of_a_foreign_worker_that_cannot_be_read_fails_its_step(
                 assert (view.status, view.error.type, view.error.step) == ("failed", "invalid-output", "odd")
 
 
+async def test_signals_that_cannot_be_read_are_dropped(temporal_client: Client, settings: Settings) -> None:
+    async with worker_with(temporal_client, settings, Stubs().all()) as runner:
+        handle = await runner.start({"steps": [{"step_id": "w", "step_type": "wait", "seconds": 1.5}]})
+        for payload in UNREADABLE.values():
+            await handle.signal("signal", RawValue(payload))
+            await handle.signal("resume", RawValue(payload))
+        view = await asyncio.wait_for(handle.result(), 30)
+    assert states(view) == {"w": "completed"}
+
+
 async def test_results_of_foreign_workers_are_read_in_every_encoding_of_json(
     temporal_client: Client, settings: Settings
 ) -> None:
