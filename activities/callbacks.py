@@ -13,7 +13,8 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExec
 from temporalio.exceptions import ApplicationError
 
 from orchestrator.client import failed_view
-from orchestrator.execution.errors import HttpBlocked, MissingSecret, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import HttpBlocked, MissingSecret
 from orchestrator.execution.messages import ErrorInfo, ExecutionView
 from orchestrator.execution.messages_callbacks import CallbackOutcome, DeliverCallback
 from orchestrator.guarded_http import GuardedHttp

@@ -15,7 +15,7 @@ import httpx2
 
 from activities.http_compose import ComposedRequest
 from orchestrator.definition.schemas import value_issues
-from orchestrator.execution.errors import HttpBadResponse, HttpStatus
+from orchestrator.execution.errors_steps import HttpBadResponse, HttpStatus
 from orchestrator.guarded_http import Answer
 from orchestrator.secrets import Redaction, attempt_redaction
 

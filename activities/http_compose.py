@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import httpx2
 
-from orchestrator.execution.errors import HttpBlocked, InvalidHttpRequest
+from orchestrator.execution.errors_steps import HttpBlocked, InvalidHttpRequest
 from orchestrator.execution.messages import HttpRequestInput
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

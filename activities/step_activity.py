@@ -19,7 +19,8 @@ from activities.attempt_telemetry import observed_attempt
 from activities.failures import application_error, as_orchestrator_error
 from activities.heartbeat import heartbeating
 from orchestrator.execution.error_bounds import clean_text
-from orchestrator.execution.errors import AttemptTimeout, OrchestratorError, Unavailable
+from orchestrator.execution.errors import OrchestratorError, Unavailable
+from orchestrator.execution.errors_steps import AttemptTimeout
 from orchestrator.execution.messages import StepCall, StepResult
 from orchestrator.execution.policies import delay_in_time
 from orchestrator.secrets import Redaction, redacting

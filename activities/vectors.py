@@ -13,7 +13,7 @@ from activities.step_activity import step_activity
 from orchestrator.agents.embeddings import Embedded, TextEmbedder
 from orchestrator.agents.semantic_memory import with_text
 from orchestrator.agents.turn_costs import Price, TurnCosts
-from orchestrator.execution.errors import DimensionMismatch, ModelRejected, VectorRejected
+from orchestrator.execution.errors_steps import DimensionMismatch, ModelRejected, VectorRejected
 from orchestrator.execution.messages import StepCall
 from orchestrator.execution.messages_ledger import LedgerCall
 from orchestrator.execution.messages_vectors import (

@@ -10,8 +10,9 @@ from starlette.datastructures import Headers
 
 from api.dependencies import Services
 from orchestrator.definition.models import Webhook
-from orchestrator.execution.errors import MissingSecret, Unavailable
+from orchestrator.execution.errors import Unavailable
 from orchestrator.execution.errors_schedules import HookNotFound, InvalidSignature
+from orchestrator.execution.errors_steps import MissingSecret
 from orchestrator.secrets.webhooks import is_signed, is_signed_as_github
 from orchestrator.stores.definitions import StoredDefinition
 

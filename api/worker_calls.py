@@ -13,7 +13,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from api.dependencies import Services
-from orchestrator.execution import errors
+from orchestrator.execution import errors, errors_steps
 from orchestrator.execution.errors import NoWorker, OrchestratorError
 from orchestrator.execution.messages import StepCall
 
@@ -24,9 +24,9 @@ Result = TypeVar("Result", bound=BaseModel)
 _LEAVES: Mapping[str, type[OrchestratorError]] = {
     leaf.code: leaf
     for leaf in (
-        errors.VectorRejected,
-        errors.DimensionMismatch,
-        errors.CollectionNotFound,
+        errors_steps.VectorRejected,
+        errors_steps.DimensionMismatch,
+        errors_steps.CollectionNotFound,
         errors.VectorsUnavailable,
         errors.VectorsLocked,
     )

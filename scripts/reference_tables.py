@@ -18,7 +18,8 @@ from api.problems import status_of
 from orchestrator.agents.records import AgentRecord
 from orchestrator.definition import limits, validate_definition
 from orchestrator.definition.envelope import Step
-from orchestrator.execution.errors import OrchestratorError, StepFailure
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.evaluation import WORK_PER_STEP
 from orchestrator.execution.joins import Tally
 from orchestrator.execution.state import StepState

@@ -12,7 +12,8 @@ from api.json_body import StrictJsonRoute
 from api.schemas.collections import NewCollection
 from api.schemas.problems import WITH_BODY, problems
 from api.worker_calls import api_call, ask_worker
-from orchestrator.execution.errors import CollectionExists, CollectionNotFound, VectorsUnavailable
+from orchestrator.execution.errors import CollectionExists, VectorsUnavailable
+from orchestrator.execution.errors_steps import CollectionNotFound
 from orchestrator.execution.messages_vectors import (
     ChangeCollectionResult,
     CollectionView,

@@ -13,7 +13,7 @@ from orchestrator.agents.answers import AnswerDraft, Completion, finish_reason, 
 from orchestrator.agents.prompts import sane
 from orchestrator.agents.provider_errors import raise_declared
 from orchestrator.agents.tool_call_parts import MalformedToolCalls, joined
-from orchestrator.execution.errors import ModelUnavailable
+from orchestrator.execution.errors_steps import ModelUnavailable
 
 _DONE = b"[DONE]"
 

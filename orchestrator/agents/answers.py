@@ -14,7 +14,8 @@ from orchestrator.agents.prompts import sane, sane_json
 from orchestrator.agents.provider_errors import raise_declared
 from orchestrator.agents.tool_call_parts import MalformedToolCalls, ModelToolCall, ToolCallParts, joined, no_constant
 from orchestrator.definition.schemas import value_issues
-from orchestrator.execution.errors import InvalidOutput, ModelBadResponse, ModelRejected, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import InvalidOutput, ModelBadResponse, ModelRejected
 from orchestrator.execution.messages import TokenUsage
 
 DEEPEST_ANSWER = 60

@@ -15,7 +15,8 @@ import orjson
 import structlog
 
 from orchestrator.agents.answers import DEEPEST_ANSWER, too_deep
-from orchestrator.execution.errors import AgentFailed, AttemptTimeout, InvalidOutput, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import AgentFailed, AttemptTimeout, InvalidOutput
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.stores.agent_state import AgentState
 from orchestrator.stores.breakers import CircuitBreakers

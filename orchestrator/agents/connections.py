@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx2
 from redis.asyncio import Redis
 
-from orchestrator.execution.errors import AgentFailed, AttemptTimeout, HttpConnection, ModelUnavailable
+from orchestrator.execution.errors_steps import AgentFailed, AttemptTimeout, HttpConnection, ModelUnavailable
 from orchestrator.execution.errors_tools import McpBadResponse, McpUnavailable
 from orchestrator.settings import Settings, discover_settings
 from orchestrator.stores.agent_calls import AgentCallStore

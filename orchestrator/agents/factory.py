@@ -18,11 +18,8 @@ from orchestrator.agents.entries import AgentEntry, python_entry, record_entry
 from orchestrator.agents.health import AgentHealth, judge
 from orchestrator.agents.observation import observed_call
 from orchestrator.agents.records import AgentRecord, check_record, record_document, record_sha256
-from orchestrator.execution.errors import (
-    AgentExists,
-    AgentFailed,
-    AgentNotFound,
-)
+from orchestrator.execution.errors import AgentExists, AgentNotFound
+from orchestrator.execution.errors_steps import AgentFailed
 from orchestrator.settings import Settings
 from orchestrator.stores.agent_state import AgentState
 from orchestrator.stores.breakers import CircuitBreakers

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from orchestrator.agents.answers import Completion
 from orchestrator.agents.providers import ModelProviders, ModelRequest
-from orchestrator.execution.errors import CircuitOpen, ModelRateLimited, StepFailure
+from orchestrator.execution.errors_steps import CircuitOpen, ModelRateLimited, StepFailure
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.settings import Settings
 from orchestrator.stores.breakers import CircuitBreakers

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from orchestrator.agents.prompted_tools import plain_messages, union_schema
 from orchestrator.agents.prompts import schema_instruction
-from orchestrator.execution.errors import ModelRejected
+from orchestrator.execution.errors_steps import ModelRejected
 
 ToolsCapability = Literal["native", "prompted", "none"]
 _REASONING_MODEL = re.compile(r"^(o\d|gpt-5)")

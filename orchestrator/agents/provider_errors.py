@@ -13,13 +13,13 @@ import httpx2
 import openai
 
 from orchestrator.agents.prompts import sane
-from orchestrator.execution.errors import (
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import (
     AttemptTimeout,
     ModelBadResponse,
     ModelRateLimited,
     ModelRejected,
     ModelUnavailable,
-    OrchestratorError,
 )
 from orchestrator.secrets import Redaction
 

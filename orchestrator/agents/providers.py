@@ -18,7 +18,8 @@ from orchestrator.agents.model_transport import CappedTransport
 from orchestrator.agents.prompted_tools import read_choice
 from orchestrator.agents.provider_errors import ResponseTooLarge, classify, timed_out
 from orchestrator.agents.tool_call_parts import ModelToolCall
-from orchestrator.execution.errors import ModelRejected, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import ModelRejected
 from orchestrator.settings import Settings
 
 __all__ = ["Capabilities", "ModelProviders", "ModelRequest"]

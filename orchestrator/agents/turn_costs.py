@@ -12,7 +12,7 @@ import orjson
 from orchestrator.agents.model_requests import ModelRequest
 from orchestrator.agents.records import AgentRecord
 from orchestrator.execution.agent_budgets import BYTES_PER_TOKEN
-from orchestrator.execution.errors import ModelRejected
+from orchestrator.execution.errors_steps import ModelRejected
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.execution.messages_ledger import LedgerCall, Reservation
 

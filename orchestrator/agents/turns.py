@@ -17,7 +17,8 @@ from orchestrator.agents.tool_call_parts import ModelToolCall
 from orchestrator.agents.tools import Toolbox, ToolOffer
 from orchestrator.agents.tools.remembering import completed, shown
 from orchestrator.agents.turn_costs import TurnCosts
-from orchestrator.execution.errors import AttemptTimeout, InvalidOutput, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import AttemptTimeout, InvalidOutput
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult, ToolCallRequest, ToolOutcome
 from orchestrator.execution.messages_ledger import LedgerCall

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.definition.models import AtLeast, Foreach, Loop, Parallel, Switch
 from orchestrator.execution.engine import Engine, Place, ScopeRun
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.evaluation import failure_of
 from orchestrator.execution.live_data import scope_bytes
 from orchestrator.execution.messages import ErrorInfo

@@ -11,7 +11,7 @@ from orchestrator.definition.models import ChildWorkflow
 from orchestrator.execution import events as ev
 from orchestrator.execution.commands import AwaitChild, SignalChild, StartChild
 from orchestrator.execution.engine import TIMED_OUT, Engine, Place
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.messages import ErrorInfo, Lineage, StartExecution, StepCall
 from orchestrator.execution.messages_children import AwaitExecutionInput
 from orchestrator.execution.steps import StepEnds

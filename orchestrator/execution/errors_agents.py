@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 
 
 class MaxTurnsExceeded(StepFailure):

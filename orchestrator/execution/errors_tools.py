@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.execution.errors import Conflict, NotFound, RequestError, StepFailure
+from orchestrator.execution.errors import Conflict, NotFound, RequestError
+from orchestrator.execution.errors_steps import StepFailure
 
 
 class InvalidTool(RequestError):

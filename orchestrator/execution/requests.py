@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from orchestrator.definition.compiled import CompiledStep, RetryRule, TimeoutRule
 from orchestrator.definition.models import Activity, ApiCall, ToolCall, VectorSearch, VectorUpsert
 from orchestrator.execution.commands import ScheduleActivity
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.messages import (
     HttpRequestInput,
     HttpRequestResult,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.definition.schemas import value_issues
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.messages import StepResult, ValidateJsonInput
 
 SHOWN_ISSUES = 20

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from orchestrator.definition.vector_types import MOST_DOCUMENTS, VectorSearch, VectorUpsert
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.messages import StepCall
 from orchestrator.execution.messages_vectors import VectorSearchInput, VectorUpsertInput
 

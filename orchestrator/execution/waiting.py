@@ -12,7 +12,7 @@ from orchestrator.definition.models import Approval, Wait, WaitForSignal
 from orchestrator.execution import events as ev
 from orchestrator.execution.clock import iso
 from orchestrator.execution.engine import Engine, Place
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.requests import schema_check
 from orchestrator.execution.state import Offer, StepRecord

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.definition.limits import LONGEST_SECONDS
 from orchestrator.execution.clock import parse_iso
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 
 
 def wait_seconds(path: str, fields: Mapping[str, Any], now: datetime) -> float:

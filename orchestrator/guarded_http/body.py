@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import httpx2
 
-from orchestrator.execution.errors import HttpBadResponse
+from orchestrator.execution.errors_steps import HttpBadResponse
 
 ACCEPT_ENCODING: Final = "gzip, deflate"
 _PIECE_BYTES: Final = 256 * 1024

@@ -10,7 +10,7 @@ from typing import Self
 
 import httpx2
 
-from orchestrator.execution.errors import AttemptTimeout, HttpBadResponse, HttpConnection, InvalidHttpRequest
+from orchestrator.execution.errors_steps import AttemptTimeout, HttpBadResponse, HttpConnection, InvalidHttpRequest
 from orchestrator.guarded_http.body import ACCEPT_ENCODING, Limits, check_headers, read_body, read_excerpt
 from orchestrator.guarded_http.network import Resolver, blocked, system_resolver
 from orchestrator.guarded_http.redirects import REDIRECT_CODES, next_request

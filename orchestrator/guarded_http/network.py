@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import httpcore2
 
-from orchestrator.execution.errors import HttpBlocked
+from orchestrator.execution.errors_steps import HttpBlocked
 from orchestrator.guarded_http.addresses import Address
 from orchestrator.guarded_http.rules import WAY_OUT, AllowList, Refusal, addresses_refusal
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Self
 
 from orchestrator.definition.secret_names import is_secret_name
-from orchestrator.execution.errors import MissingSecret, Unavailable
+from orchestrator.execution.errors import Unavailable
+from orchestrator.execution.errors_steps import MissingSecret
 from orchestrator.secrets.providers import PREFIX, SecretProvider, configured_providers
 from orchestrator.secrets.redaction import attempt_redaction, known
 from orchestrator.settings import Settings

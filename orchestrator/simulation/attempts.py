@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.execution import events as ev
 from orchestrator.execution.commands import ScheduleActivity
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.messages import ErrorInfo, StepCall, StepResult, ValidateJsonInput
 from orchestrator.execution.messages_agents import (
     AgentReport,

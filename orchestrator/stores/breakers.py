@@ -14,7 +14,8 @@ from typing import Any, Literal
 import structlog
 from redis.asyncio import Redis
 
-from orchestrator.execution.errors import CircuitOpen, RedisUnavailable
+from orchestrator.execution.errors import RedisUnavailable
+from orchestrator.execution.errors_steps import CircuitOpen
 from orchestrator.stores.redis import redis_errors, run_script
 
 log = structlog.get_logger(__name__)

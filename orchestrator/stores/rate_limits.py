@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import structlog
 from redis.asyncio import Redis
 
-from orchestrator.execution.errors import RateLimitedLocally, RedisUnavailable
+from orchestrator.execution.errors import RedisUnavailable
+from orchestrator.execution.errors_steps import RateLimitedLocally
 from orchestrator.stores.redis import run_script
 
 log = structlog.get_logger(__name__)

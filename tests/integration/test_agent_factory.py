@@ -20,14 +20,13 @@ from orchestrator.agents import factory as factory_module
 from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors import (
     AgentExists,
-    AgentFailed,
     AgentNotFound,
     InvalidAgent,
-    ModelUnavailable,
     RedisUnavailable,
     RequestError,
     VersionConflict,
 )
+from orchestrator.execution.errors_steps import AgentFailed, ModelUnavailable
 from orchestrator.settings import Settings
 from orchestrator.stores.leases import WorkerLease, WorkerLeases
 from orchestrator.stores.redis import connect_redis

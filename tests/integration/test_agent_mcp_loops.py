@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from orchestrator.agents.tools import mcp_session
-from orchestrator.execution.errors import CircuitOpen
+from orchestrator.execution.errors_steps import CircuitOpen
 from orchestrator.execution.errors_tools import McpUnavailable
 from orchestrator.execution.messages import ApprovalDecision, ExecutionView
 from orchestrator.settings import Settings

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from orchestrator.agents import AgentContext, AgentFactory, BaseAgent
-from orchestrator.execution.errors import ModelUnavailable
+from orchestrator.execution.errors_steps import ModelUnavailable
 from orchestrator.settings import Settings
 from tests.integration.test_api_executions import document, until_status, working
 from tests.support.api_server import problem_in, running_api

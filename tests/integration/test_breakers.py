@@ -11,7 +11,7 @@ import structlog
 from redis.asyncio import Redis
 
 from orchestrator.embedded.ports import free_port
-from orchestrator.execution.errors import CircuitOpen, ModelRejected, ModelUnavailable
+from orchestrator.execution.errors_steps import CircuitOpen, ModelRejected, ModelUnavailable
 from orchestrator.settings import Settings
 from orchestrator.stores.breakers import BreakerPolicy, CircuitBreakers
 from orchestrator.stores.redis import connect_redis

@@ -17,7 +17,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.http import HttpActivities
 from api.app import create_app
 from orchestrator.agents.connections import model_breakers
-from orchestrator.execution.errors import ModelUnavailable
+from orchestrator.execution.errors_steps import ModelUnavailable
 from orchestrator.execution.messages import HttpRequestInput, StepCall
 from orchestrator.guarded_http import AllowList, GuardedHttp
 from orchestrator.secrets import Secrets

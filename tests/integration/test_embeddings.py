@@ -12,7 +12,8 @@ from orchestrator.agents.connections import model_breakers
 from orchestrator.agents.embeddings import Embedder
 from orchestrator.agents.providers import ModelProviders
 from orchestrator.agents.semantic_memory import SemanticMemory
-from orchestrator.execution.errors import (
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import (
     AttemptTimeout,
     CircuitOpen,
     DimensionMismatch,
@@ -20,7 +21,6 @@ from orchestrator.execution.errors import (
     ModelRateLimited,
     ModelRejected,
     ModelUnavailable,
-    OrchestratorError,
     VectorRejected,
 )
 from orchestrator.settings import Settings

@@ -18,7 +18,8 @@ from orchestrator.agents.tools import Toolbox, ToolContext, mcp_session
 from orchestrator.agents.tools.mcp_tools import McpServers, model_name
 from orchestrator.agents.tools.opening import RedisOffers
 from orchestrator.embedded.ports import LOOPBACK, free_port
-from orchestrator.execution.errors import AttemptTimeout, CircuitOpen, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import AttemptTimeout, CircuitOpen
 from orchestrator.execution.errors_tools import (
     InvalidToolArguments,
     McpBadResponse,

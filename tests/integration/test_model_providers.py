@@ -17,13 +17,13 @@ import pytest
 from orchestrator.agents.provider_errors import retry_after_seconds
 from orchestrator.agents.providers import ModelProviders, ModelRequest
 from orchestrator.embedded.ports import free_port
-from orchestrator.execution.errors import (
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import (
     AttemptTimeout,
     ModelBadResponse,
     ModelRateLimited,
     ModelRejected,
     ModelUnavailable,
-    OrchestratorError,
 )
 from orchestrator.settings import ProviderSettings, Settings
 from tests.fakes import model_behaviours as does

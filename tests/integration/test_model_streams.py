@@ -10,13 +10,13 @@ import pytest
 
 from orchestrator.agents.answers import Completion
 from orchestrator.agents.providers import ModelProviders, ModelRequest
-from orchestrator.execution.errors import (
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import (
     AttemptTimeout,
     ModelBadResponse,
     ModelRateLimited,
     ModelRejected,
     ModelUnavailable,
-    OrchestratorError,
 )
 from orchestrator.settings import ProviderSettings, Settings
 from tests.fakes import model_behaviours as does

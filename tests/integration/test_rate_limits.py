@@ -14,7 +14,7 @@ from orchestrator.agents.connections import model_breakers
 from orchestrator.agents.model_calls import ModelCalls, rate_limits
 from orchestrator.agents.providers import ModelProviders, ModelRequest
 from orchestrator.embedded.ports import free_port
-from orchestrator.execution.errors import CircuitOpen, ModelRateLimited, ModelUnavailable, RateLimitedLocally
+from orchestrator.execution.errors_steps import CircuitOpen, ModelRateLimited, ModelUnavailable, RateLimitedLocally
 from orchestrator.settings import ProviderSettings, Settings
 from orchestrator.stores.rate_limits import RateLimit, RateLimits
 from orchestrator.stores.redis import connect_redis

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from qdrant_client import AsyncQdrantClient
 
-from orchestrator.execution.errors import VectorRejected, VectorsUnavailable
+from orchestrator.execution.errors import VectorsUnavailable
+from orchestrator.execution.errors_steps import VectorRejected
 from orchestrator.settings import Settings
 from orchestrator.stores.vectors import (
     EmbeddedVectors,

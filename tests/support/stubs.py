@@ -12,7 +12,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from activities.step_activity import step_activity
-from orchestrator.execution.errors import CircuitOpen, StepFailure
+from orchestrator.execution.errors_steps import CircuitOpen, StepFailure
 from orchestrator.execution.messages import (
     HttpRequestInput,
     HttpRequestResult,

@@ -10,7 +10,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from orchestrator.execution.errors import StepFailure
+from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.messages import ExecutionView, StepResult, ValidateJsonInput
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.settings import Settings

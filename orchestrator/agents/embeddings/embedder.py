@@ -10,7 +10,8 @@ from orchestrator.agents.embeddings.minilm_model import MODEL_NAME, MiniLM
 from orchestrator.agents.embeddings.port import Embedded, check_texts, sum_usage
 from orchestrator.agents.embeddings.provider import TEXTS_A_CALL, embed_batch
 from orchestrator.agents.providers import ModelProviders
-from orchestrator.execution.errors import AttemptTimeout, ModelRejected, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import AttemptTimeout, ModelRejected
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.stores.breakers import CircuitBreakers
 

@@ -12,7 +12,7 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.execution.errors import ModelRejected
+from orchestrator.execution.errors_steps import ModelRejected
 
 MODEL_NAME: Final = "embedded/minilm"
 DIMENSIONS: Final = 384

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.agents.prompts import sane
-from orchestrator.execution.errors import VectorRejected
+from orchestrator.execution.errors_steps import VectorRejected
 from orchestrator.execution.messages import TokenUsage
 
 MOST_TEXTS: Final = 1_000

@@ -13,7 +13,7 @@ import orjson
 
 from orchestrator.agents.provider_errors import ResponseTooLarge, classify, timed_out
 from orchestrator.agents.providers import ModelProviders
-from orchestrator.execution.errors import ModelBadResponse
+from orchestrator.execution.errors_steps import ModelBadResponse
 from orchestrator.execution.messages import TokenUsage
 
 TEXTS_A_CALL: Final = 64

@@ -17,7 +17,7 @@ from orchestrator.agents.tools.records import (
     tool_sha256,
 )
 from orchestrator.agents.tools.specs import ToolContext, ToolSpec
-from orchestrator.execution.errors import AttemptTimeout
+from orchestrator.execution.errors_steps import AttemptTimeout
 from orchestrator.execution.errors_tools import InvalidToolArguments, ToolFailed
 from orchestrator.execution.messages import HttpRequestInput, StepCall
 from orchestrator.execution.messages_secrets import SecretSlot, slots_of

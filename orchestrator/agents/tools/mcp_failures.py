@@ -14,7 +14,8 @@ from mcp.types import (
 from pydantic import ValidationError
 
 from orchestrator.agents.tools.mcp_transport import NOT_MCP, REFUSED, UNREACHABLE
-from orchestrator.execution.errors import AttemptTimeout, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import AttemptTimeout
 from orchestrator.execution.errors_tools import McpBadResponse, McpUnavailable, ToolFailed
 
 

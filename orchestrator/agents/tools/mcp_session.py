@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from orchestrator.agents.tools.mcp_failures import classified
 from orchestrator.agents.tools.mcp_transport import open_transport
-from orchestrator.execution.errors import AttemptTimeout, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import AttemptTimeout
 from orchestrator.execution.errors_tools import McpBadResponse, McpUnavailable
 from orchestrator.settings import McpServerSettings
 

@@ -13,7 +13,8 @@ from mcp.types import CallToolResult, EmbeddedResource, TextContent, TextResourc
 
 from orchestrator.agents.tools.mcp_session import McpSession
 from orchestrator.agents.tools.specs import ToolContext, ToolSpec
-from orchestrator.execution.errors import AttemptTimeout, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import AttemptTimeout
 from orchestrator.execution.errors_tools import McpBadResponse, ToolFailed
 from orchestrator.settings import McpServerSettings
 from orchestrator.stores.breakers import CircuitBreakers

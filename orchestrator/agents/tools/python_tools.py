@@ -22,7 +22,8 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from orchestrator.agents.answers import DEEPEST_ANSWER, too_deep
 from orchestrator.agents.tools.specs import TOOL_NAME_PATTERN, ToolContext, ToolSpec
-from orchestrator.execution.errors import AttemptTimeout, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import AttemptTimeout
 from orchestrator.execution.errors_tools import InvalidTool, InvalidToolArguments, ToolBadResult, ToolFailed
 
 log = structlog.get_logger(__name__)

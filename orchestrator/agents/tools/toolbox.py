@@ -15,7 +15,7 @@ from orchestrator.agents.tools.specs import (
     argument_errors,
     argument_errors_in_thread,
 )
-from orchestrator.execution.errors import AttemptTimeout
+from orchestrator.execution.errors_steps import AttemptTimeout
 from orchestrator.execution.errors_tools import (
     InvalidToolArguments,
     McpServerNotFound,

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.execution.errors import VectorRejected, VectorsLocked, VectorsUnavailable
+from orchestrator.execution.errors import VectorsLocked, VectorsUnavailable
+from orchestrator.execution.errors_steps import VectorRejected
 from orchestrator.stores.vectors.filters import Condition, IsEmpty, IsNull, VectorFilter
 from orchestrator.stores.vectors.port import (
     MOST_RESULTS,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from orchestrator.execution.errors import VectorRejected
+from orchestrator.execution.errors_steps import VectorRejected
 
 
 class _Strict(BaseModel):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-from orchestrator.execution.errors import CollectionNotFound, DimensionMismatch, VectorRejected
+from orchestrator.execution.errors_steps import CollectionNotFound, DimensionMismatch, VectorRejected
 from orchestrator.stores.vectors.filters import VectorFilter
 
 Distance = Literal["cosine", "dot", "euclid", "manhattan"]

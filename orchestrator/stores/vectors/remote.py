@@ -9,7 +9,8 @@ from typing import Final
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from orchestrator.execution.errors import DimensionMismatch, VectorRejected, VectorsUnavailable
+from orchestrator.execution.errors import VectorsUnavailable
+from orchestrator.execution.errors_steps import DimensionMismatch, VectorRejected
 from orchestrator.stores.vectors.filters import VectorFilter
 from orchestrator.stores.vectors.port import (
     MOST_RESULTS,

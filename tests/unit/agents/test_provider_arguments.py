@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.agents.model_requests import Capabilities, ModelRequest, call_arguments
 from orchestrator.agents.prompted_tools import plain_messages, read_choice, union_schema
-from orchestrator.execution.errors import ModelRejected
+from orchestrator.execution.errors_steps import ModelRejected
 
 TREE = {
     "type": "object",

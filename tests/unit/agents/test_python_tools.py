@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from orchestrator.agents.tools import PythonTools, Toolbox, ToolContext, tool
-from orchestrator.execution.errors import AttemptTimeout, StepFailure
+from orchestrator.execution.errors_steps import AttemptTimeout, StepFailure
 from orchestrator.execution.errors_tools import InvalidTool, InvalidToolArguments, ToolBadResult, ToolFailed
 
 CONTEXT = ToolContext("ex-1", "ask", "ex-1/ask/t0.0", timeout_seconds=5)

@@ -9,13 +9,8 @@ import pytest
 
 from orchestrator.agents.answers import read_completion
 from orchestrator.agents.tool_call_parts import MOST_TOOL_CALLS, MalformedToolCalls, ModelToolCall, ToolCallParts
-from orchestrator.execution.errors import (
-    ModelBadResponse,
-    ModelRateLimited,
-    ModelRejected,
-    ModelUnavailable,
-    OrchestratorError,
-)
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import ModelBadResponse, ModelRateLimited, ModelRejected, ModelUnavailable
 
 
 def piece(name: str | None = None, arguments: Any = None, **fields: Any) -> dict[str, Any]:

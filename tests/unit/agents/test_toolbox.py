@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.agents.tools import Toolbox, ToolContext, ToolOffer, ToolSpec
-from orchestrator.execution.errors import AttemptTimeout
+from orchestrator.execution.errors_steps import AttemptTimeout
 from orchestrator.execution.errors_tools import (
     InvalidToolArguments,
     McpServerNotFound,

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from orchestrator.execution.errors import (
+from orchestrator.execution.errors_steps import (
     AttemptTimeout,
     HttpBadResponse,
     HttpBlocked,

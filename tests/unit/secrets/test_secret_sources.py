@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.execution.errors import MissingSecret, Unavailable
+from orchestrator.execution.errors import Unavailable
+from orchestrator.execution.errors_steps import MissingSecret
 from orchestrator.secrets import EnvironmentSecrets, FolderSecrets, Secrets, providers
 from orchestrator.settings import Settings
 

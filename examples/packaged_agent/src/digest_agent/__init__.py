@@ -6,7 +6,8 @@ import hashlib
 from typing import Any, ClassVar
 
 from orchestrator.agents import AgentContext, BaseAgent
-from orchestrator.execution.errors import AgentFailed, OrchestratorError
+from orchestrator.execution.errors import OrchestratorError
+from orchestrator.execution.errors_steps import AgentFailed
 
 SUMMARY: dict[str, Any] = {
     "type": "object",
