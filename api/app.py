@@ -56,6 +56,7 @@ from orchestrator.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ApiKeys
 from orchestrator.stores.audit import AuditLog
+from orchestrator.stores.cell_rates import CellRates
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.event_streams import EventStreams
 from orchestrator.stores.leases import WorkerLeases
@@ -98,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
                 executions=reader,
                 gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
                 secrets=Secrets.from_settings(settings),
+                hook_rates=CellRates(redis, settings.redis_key_prefix, "hooks", settings.api_hooks_per_minute),
                 events=EventFrames(
                     hub, streams, TokenStreams(watching, settings.redis_key_prefix), EventEnds(reader, streams)
                 ),

@@ -19,6 +19,7 @@ from orchestrator.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ApiKeys
 from orchestrator.stores.audit import AuditLog
+from orchestrator.stores.cell_rates import CellRates
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.leases import WorkerLeases
 
@@ -40,6 +41,7 @@ class Services:
     executions: ExecutionReader
     gates: ConcurrencyGates
     secrets: Secrets
+    hook_rates: CellRates
     events: EventFrames
 
 

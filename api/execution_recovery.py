@@ -12,8 +12,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.dependencies import Services
 from api.execution_control import wrong_state
 from api.executions import Handle
+from api.idempotent_starts import AlreadyThere
 from api.schemas.executions import CLOSED, ExecutionDocument, RerunRequest
-from api.starts import AlreadyThere, Launch, check_input, launch
+from api.starts import Launch, check_input, launch
 from orchestrator.client import new_execution_id
 from orchestrator.execution.errors import NoWorker, TemporalUnavailable
 from orchestrator.execution.messages import PositionPart

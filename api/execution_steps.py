@@ -5,13 +5,24 @@ from __future__ import annotations
 import base64
 import binascii
 
+from temporalio.client import WorkflowExecutionDescription
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
+
+from api.execution_documents import CLOSED_STATUS
 from api.execution_graph import graph_of
 from api.executions import ExecutionReader
 from api.schemas.executions import StepRow
 from api.schemas.steps import ExecutionGraph, StepDocument, StepPage
+from api.times import text_of
+from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.definition.issues import Issue
-from orchestrator.execution.errors import RequestError, StepNotFound, WorkflowNotFound
+from orchestrator.execution.errors import OrchestratorError, RequestError, StepNotFound, WorkflowNotFound
+from orchestrator.execution.machine import new_state
 from orchestrator.execution.messages_steps import StepDetail, StepsAnswer, StepsAsked
+from orchestrator.execution.step_pages import steps_answer
+from orchestrator.next_attempts import compiled_start
+from orchestrator.run_beginnings import RunBeginning
 from orchestrator.stores.definitions import DefinitionStore
 
 
@@ -28,7 +39,7 @@ class StepReader:
         self._definitions = definitions
 
     async def page(self, execution_id: str, limit: int, cursor: str | None) -> StepPage:
-        """Return a page of steps; without a worker the root steps alone, `stale`.
+        """Return a page of steps; without a worker the root steps alone, `stale` unless nothing had begun.
 
         Raises:
             ExecutionNotFound: no such execution.
@@ -86,7 +97,36 @@ class StepReader:
 
     async def _asked(self, execution_id: str, asked: StepsAsked) -> StepsAnswer | None:
         description = await self._executions.describe(execution_id)
-        return await self._executions.query_steps(self._executions.handle(execution_id, description.run_id), asked)
+        handle = self._executions.handle(execution_id, description.run_id)
+        answer = await self._executions.query_steps(handle, asked)
+        if answer is not None or description.status not in CLOSED_STATUS:
+            return answer
+        try:
+            beginning = await self._executions.unbegun(handle)
+        except (OrchestratorError, RPCError, ApplicationError, ValueError):
+            # What cannot be read is told as far as the document tells it.
+            return None
+        if beginning is None or beginning.start.definition is None:
+            return None
+        return _never_begun(await compiled_start(beginning.start), beginning, description, asked)
+
+
+def _never_begun(
+    definition: CompiledDefinition,
+    beginning: RunBeginning,
+    description: WorkflowExecutionDescription,
+    asked: StepsAsked,
+) -> StepsAnswer:
+    """Return what a worker would say of a run that ended before it began: what was open is cancelled."""
+    start = beginning.start
+    state = beginning.state or new_state(definition, start, description.id, start.version)
+    for scope in state.scopes.values():
+        for record in scope.steps.values():
+            if record.state == "running":
+                record.finished_at = record.finished_at or text_of(description.close_time)
+            if record.state in ("pending", "running"):
+                record.state = "cancelled"
+    return steps_answer(definition, state, asked)
 
 
 def _document(row: StepDetail | StepRow, *, stale: bool = False) -> StepDocument:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -15,6 +16,15 @@ from orchestrator.execution.errors_schedules import HookNotFound, InvalidSignatu
 from orchestrator.execution.errors_steps import MissingSecret
 from orchestrator.secrets.webhooks import is_signed, is_signed_as_github
 from orchestrator.stores.definitions import StoredDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class HookMessage:
+    """A genuine message: to which workflow, under which settings, and what tells it from others."""
+
+    stored: StoredDefinition
+    webhook: Webhook
+    message_id: str
 
 
 async def verify(services: Services, stored: StoredDefinition, headers: Headers, body: bytes) -> Webhook:

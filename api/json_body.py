@@ -35,11 +35,16 @@ class StrictJsonRoute(APIRoute):
         async def read_then_handle(request: Request) -> Response:
             await authorize(request)
             limit: int = request.app.state.settings.api_body_limit_bytes
-            read = await _with_json(request, limit, required=required)
+            body = await _read_bytes(request, limit)
+            await self.admit(request, body)
+            read = await _with_json(request, body, required=required)
             note_reason(request, await read.json())
             return await handler(read)
 
         return read_then_handle
+
+    async def admit(self, request: Request, body: bytes) -> None:
+        """Refuse a body by its bytes, before anything is made of them; here none is."""
 
 
 def located(
@@ -67,8 +72,7 @@ class _ReadRequest(Request):
         self._json = value
 
 
-async def _with_json(request: Request, limit: int, *, required: bool) -> Request:
-    body = await _read_bytes(request, limit)
+async def _with_json(request: Request, body: bytes, *, required: bool) -> Request:
     if body:
         _check_media_type(request)
         small = len(body) <= _PARSE_INLINE_BYTES

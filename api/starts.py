@@ -18,7 +18,7 @@ from api.dependencies import Services
 from api.execution_history import initial_view
 from api.execution_links import links_of
 from api.executions import Outcome
-from api.idempotent_starts import Keyed
+from api.idempotent_starts import AlreadyThere, Keyed
 from api.pinned import Pinned, UnstoredDefinition
 from api.schemas.executions import CallbackRequest, ExecuteRequest, ExecutionDocument, StepRow
 from api.temporal_calls import PATIENCE_SECONDS, is_connect_failure
@@ -27,6 +27,7 @@ from orchestrator.client import new_execution_id, start_execution, what_starts
 from orchestrator.definition.issues import Issue
 from orchestrator.definition.limits import TAGS_BYTES
 from orchestrator.definition.schemas import value_issues
+from orchestrator.definition.tags import tag_key_issues
 from orchestrator.execution.errors import (
     InvalidInput,
     PayloadTooLarge,
@@ -84,11 +85,14 @@ def check_input(definition: dict[str, Any], value: Any, pointer: str = "/input_d
 
 
 def check_tags(definition: dict[str, Any], tags: dict[str, str]) -> None:
-    """Refuse tags that Temporal would refuse: all of them together are one search attribute.
+    """Refuse tags that nobody could filter by, and those that Temporal would refuse: all are one search attribute.
 
     Raises:
-        RequestError: definition's and start's tags are together too large.
+        RequestError: a key has a `=`, or definition's and start's tags are together too large.
     """
+    issues = tag_key_issues(tags)
+    if issues:
+        raise RequestError(issues[0].message, hint=issues[0].hint, issues=issues)
     together = [f"{key}={value}" for key, value in {**definition.get("tags", {}), **tags}.items()]
     size = len(orjson.dumps(together))
     if size > TAGS_BYTES:
@@ -151,10 +155,6 @@ class Launch:
     fresh: bool = False
     position: ExecutionState | None = None
     previous_run: str | None = None
-
-
-class AlreadyThere(Exception):
-    """An execution has this id already."""
 
 
 async def start(

@@ -140,6 +140,8 @@ class Settings(BaseSettings):
     """Keys are kept as HMACs under it; absent, one is made and kept in Redis. Changing it invalidates all keys."""
     api_requests_per_minute: int = Field(6000, ge=1, le=1_000_000)
     """Of one key, over all API processes; a sixth of it at once."""
+    api_hooks_per_minute: int = Field(6000, ge=1, le=1_000_000)
+    """Genuine messages to the hook of one workflow, over all API processes; a sixth of it at once."""
     api_failures_per_minute: int = Field(20, ge=1)
     """Failed attempts to authenticate from one address before it is told to wait."""
     api_codec_origins: Annotated[tuple[str, ...], NoDecode] = ()

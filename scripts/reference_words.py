@@ -39,6 +39,8 @@ SETTINGS = {
     "api_auth": "`on`: every operation but the public ones needs an [API key](#access). `off` lets everybody in, and "
     "is refused where `API_HOST` is not loopback; the local stack sets it.",
     "api_requests_per_minute": "Requests of one key, over all API processes; a sixth of them at once. Then 429.",
+    "api_hooks_per_minute": "Genuine messages to the hook of one workflow, over all API processes; a sixth of them at "
+    "once. Then 429.",
     "api_failures_per_minute": "Failed attempts to authenticate from one address with one key; then 429.",
     "worker_max_concurrent_activities": "Activities in flight per worker.",
     "worker_max_concurrent_workflow_tasks": "Workflow tasks in flight per worker.",
@@ -60,6 +62,7 @@ ISSUES = {
     "id-too-long": "A `step_id` (or the name of a branch) over 64 characters, or a `workflow_id` over 63.",
     "invalid-json": "The document is not JSON.",
     "invalid-schema": "A schema is no self-contained JSON Schema 2020-12.",
+    "invalid-tag": "A tag's key contains `=`: tags are searched as `key=value`.",
     "invalid-value": "The value breaks a rule of its field.",
     "join-impossible": "The join can never be met.",
     "lost-write": "Warning: branches or items have copies of a variable; only the last one's value is kept.",

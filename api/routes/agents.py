@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
+from api.access import access_of
 from api.agent_invocations import invocation
 from api.dependencies import ServicesDep
 from api.execution_links import PREFIX
+from api.idempotent_starts import keyed_start, start_once
 from api.json_body import StrictJsonRoute
-from api.parameters import AgentType, Cursor, ExpectedVersion, Limit, VersionQuery, etag
+from api.parameters import AgentType, Cursor, ExpectedVersion, Limit, StartKey, VersionQuery, etag
 from api.schemas.agents import (
     SALES,
     AgentDocument,
@@ -130,12 +132,16 @@ async def get_agent_health(services: ServicesDep, agent_type: AgentType) -> Agen
     summary="List an agent's versions",
     responses=problems(404, 422, 503),
 )
-async def list_agent_versions(services: ServicesDep, agent_type: AgentType) -> AgentVersions:
-    """Return every version of a record, newest first, those of a retired one too; `?version=` reads one."""
-    if (await services.agents.get(agent_type)).kind == "python":
-        return AgentVersions(items=[])
-    newest_first = reversed(await services.agents.versions(agent_type))
-    return AgentVersions(items=[AgentVersion.model_validate(entry.to_dict()) for entry in newest_first])
+async def list_agent_versions(
+    services: ServicesDep, agent_type: AgentType, limit: Limit = 50, cursor: Cursor = None
+) -> AgentVersions:
+    """Return versions of a record, newest first, those of a retired one too; `?version=` reads one."""
+    page = await services.agents.versions(agent_type, limit=limit, cursor=cursor)
+    items = [
+        AgentVersion(version=row.version, sha256=row.sha256, updated_at=row.updated_at.isoformat())
+        for row in page.items
+    ]
+    return AgentVersions(items=items, next_cursor=page.next_cursor)
 
 
 @router.post(
@@ -143,9 +149,12 @@ async def list_agent_versions(services: ServicesDep, agent_type: AgentType) -> A
     operation_id="invoke_agent",
     summary="Ask one agent",
     responses={
-        200: {"model": ExecutionDocument, "description": "Synchronous: the execution is closed, failed ones too"},
+        200: {
+            "model": ExecutionDocument,
+            "description": "Synchronous: the execution is closed, failed ones too; or the same start was made before",
+        },
         202: {"model": ExecutionDocument, "description": "Started; read it at `Location`"},
-        **problems(*WITH_BODY, 404, 503),
+        **problems(*WITH_BODY, 404, 409, 503),
     },
 )
 async def invoke_agent(
@@ -154,15 +163,24 @@ async def invoke_agent(
     body: InvokeRequest,
     request: Request,
     response: Response,
+    idempotency_key: StartKey = None,
 ) -> ExecutionDocument:
     """Ask an agent for one task without a workflow: still a durable execution, listed under `agent-<type>`.
 
-    Its `output` is the agent's answer. Answer at once (202), or wait for the end (200, or 202 after the wait).
+    Its `output` is the agent's answer. Answer at once (202), or wait for the end (200, or 202 after the wait). With an
+    `Idempotency-Key`, the same question sent again is the same execution and answers 200; another one is 409.
     """
-    pinned = await invocation(await services.agents.get(agent_type), body)
-    document = await start(services, pinned, ExecuteRequest(input_data=body.input))
+    # No workflow has this name: the keys of its starts are others.
+    scope = f"~agent:{agent_type}"
+    keyed = keyed_start(access_of(request).name, scope, idempotency_key, body) if idempotency_key else None
+
+    async def make() -> ExecutionDocument:
+        pinned = await invocation(await services.agents.get(agent_type), body)
+        return await start(services, pinned, ExecuteRequest(input_data=body.input), keyed)
+
+    document, new = await start_once(services, request.app.state.starts, keyed, make)
     wait_seconds = None if body.async_execution else body.wait_seconds
-    return await answer_start(services, document, request, response, wait_seconds=wait_seconds)
+    return await answer_start(services, document, request, response, wait_seconds=wait_seconds, new=new)
 
 
 def _written(entry: AgentEntry, response: Response) -> AgentDocument:

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from api.dependencies import Services, ServicesDep
+from api.parameters import Cursor, Limit
 from api.schemas.breakers import BreakerDocument, BreakerList
 from api.schemas.problems import problems
 from orchestrator.execution.errors import BreakerNotFound
@@ -24,11 +25,12 @@ Name = Annotated[
 ]
 
 
-@router.get("/", operation_id="list_breakers", summary="List the circuit breakers", responses=problems(503))
-async def list_breakers(services: ServicesDep) -> BreakerList:
+@router.get("/", operation_id="list_breakers", summary="List the circuit breakers", responses=problems(422, 503))
+async def list_breakers(services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> BreakerList:
     """Return the circuit of every dependency that was called lately: models, HTTP hosts, Python agents, MCP servers."""
-    states = await services.agents.breakers.states()
-    return BreakerList(items=[BreakerDocument.model_validate(state) for state in states])
+    page = await services.agents.breakers.states(limit=limit, cursor=cursor)
+    items = [BreakerDocument.model_validate(state) for state in page.items]
+    return BreakerList(items=items, next_cursor=page.next_cursor)
 
 
 @router.get(

@@ -13,7 +13,7 @@ from api.access import access_of
 from api.dependencies import ServicesDep
 from api.execution_control import ExecutionControl
 from api.execution_lists import ListFilters, list_executions
-from api.idempotent_starts import Keyed, StartsUnderWay, keyed_start, started_before
+from api.idempotent_starts import keyed_start, start_once
 from api.json_body import StrictJsonRoute
 from api.parameters import Cursor, ExecutionId, ExistingWorkflowId, Limit, ScheduleIdQuery, StartKey, WorkflowIdQuery
 from api.schemas.executions import (
@@ -26,7 +26,7 @@ from api.schemas.executions import (
 )
 from api.schemas.problems import WITH_BODY, problems
 from api.start_answers import answer_start
-from api.starts import AlreadyThere, check_input, pin_definition, start
+from api.starts import check_input, pin_definition, start
 from orchestrator.execution.messages_ledger import LedgerView
 
 router = APIRouter(tags=["executions"], route_class=StrictJsonRoute)
@@ -80,31 +80,16 @@ async def execute_workflow(
     execution that it made the first time; with another body it is 409.
     """
     body = body or ExecuteRequest()
-    if idempotency_key is not None:
-        keyed = keyed_start(access_of(request).name, workflow_id, idempotency_key, body)
-        under_way: StartsUnderWay = request.app.state.starts
-        document, new = await under_way.once(keyed, lambda: _started(services, workflow_id, body, keyed))
-    else:
-        document, new = await _started(services, workflow_id, body, None)
+    keyed = keyed_start(access_of(request).name, workflow_id, idempotency_key, body) if idempotency_key else None
+
+    async def make() -> ExecutionDocument:
+        stored = await pin_definition(services, workflow_id, body.version)
+        check_input(stored.definition, body.input_data)
+        return await start(services, stored, body, keyed)
+
+    document, new = await start_once(services, request.app.state.starts, keyed, make)
     wait_seconds = None if body.async_execution else body.wait_seconds
     return await answer_start(services, document, request, response, wait_seconds=wait_seconds, new=new)
-
-
-async def _started(
-    services: ServicesDep, workflow_id: str, body: ExecuteRequest, keyed: Keyed | None
-) -> tuple[ExecutionDocument, bool]:
-    """Start an execution, or find the one that this start made before; tell whether it is new."""
-    if keyed is not None and await started_before(services, keyed):
-        return await services.executions.read(keyed.execution_id), False
-    stored = await pin_definition(services, workflow_id, body.version)
-    check_input(stored.definition, body.input_data)
-    try:
-        return await start(services, stored, body, keyed), True
-    except AlreadyThere:
-        # The same start came twice at the same time.
-        if keyed is None or not await started_before(services, keyed):
-            raise
-        return await services.executions.read(keyed.execution_id), False
 
 
 @router.get("/executions/", operation_id="list_executions", summary="List executions", responses=problems(422, 503))

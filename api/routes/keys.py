@@ -11,8 +11,11 @@ from api.access import AccessDep
 from api.dependencies import ServicesDep
 from api.execution_links import PREFIX
 from api.json_body import StrictJsonRoute
+from api.parameters import Cursor, Limit
 from api.schemas.keys import CreatedKey, KeyDocument, KeyList, NewKey
 from api.schemas.problems import WITH_BODY, problems
+from orchestrator.stores.api_keys import place_of
+from orchestrator.stores.pages import page_of
 
 router = APIRouter(prefix="/keys", tags=["access"], route_class=StrictJsonRoute)
 
@@ -21,10 +24,11 @@ KeyId = Annotated[
 ]
 
 
-@router.get("/", operation_id="list_keys", summary="List the API keys", responses=problems(503))
-async def list_keys(services: ServicesDep) -> KeyList:
-    """Return every key without its secret, in the order of their creation; revoked ones stay in the list."""
-    return KeyList(items=[KeyDocument.model_validate(key) for key in await services.keys.list()])
+@router.get("/", operation_id="list_keys", summary="List the API keys", responses=problems(422, 503))
+async def list_keys(services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> KeyList:
+    """Return keys without their secrets, in the order of their creation; revoked ones stay in the list."""
+    page = page_of("keys", await services.keys.list(), place_of, limit=limit, cursor=cursor)
+    return KeyList(items=[KeyDocument.model_validate(key) for key in page.items], next_cursor=page.next_cursor)
 
 
 @router.post(

@@ -209,13 +209,15 @@ async def resume_workflow(
     "/{workflow_id}/versions",
     operation_id="list_workflow_versions",
     summary="List a workflow's versions",
-    responses=problems(404, 503),
+    responses=problems(404, 422, 503),
 )
-async def list_workflow_versions(services: ServicesDep, workflow_id: ExistingWorkflowId) -> WorkflowVersions:
-    """Return every version, newest first."""
-    found = await services.definitions.versions(workflow_id)
-    newest_first = sorted(found, key=lambda item: -item.version)
-    return WorkflowVersions(items=[WorkflowVersion.model_validate(item, from_attributes=True) for item in newest_first])
+async def list_workflow_versions(
+    services: ServicesDep, workflow_id: ExistingWorkflowId, limit: Limit = 50, cursor: Cursor = None
+) -> WorkflowVersions:
+    """Return versions, newest first, those of a deleted workflow too."""
+    page = await services.definitions.versions(workflow_id, limit=limit, cursor=cursor)
+    items = [WorkflowVersion.model_validate(item, from_attributes=True) for item in page.items]
+    return WorkflowVersions(items=items, next_cursor=page.next_cursor)
 
 
 @router.post(

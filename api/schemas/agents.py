@@ -96,10 +96,10 @@ class AgentVersion(BaseModel):
 
 
 class AgentVersions(BaseModel):
-    """Every version of a record, newest first; none of a Python agent."""
+    """Versions of a record, newest first; none of a Python agent."""
 
     items: list[AgentVersion]
-    next_cursor: str | None = None
+    next_cursor: str | None = Field(None, description="pass it as `cursor` for the next page; null on the last")
 
 
 class AgentBreaker(BaseModel):

@@ -26,3 +26,4 @@ class BreakerList(BaseModel):
     """The circuits that were used lately, by name."""
 
     items: list[BreakerDocument]
+    next_cursor: str | None = Field(None, description="pass it as `cursor` for the next page; null on the last")

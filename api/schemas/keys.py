@@ -49,6 +49,7 @@ class CreatedKey(KeyDocument):
 
 
 class KeyList(BaseModel):
-    """Every key, in the order of their creation, revoked ones too."""
+    """Keys in the order of their creation, revoked ones too."""
 
     items: list[KeyDocument]
+    next_cursor: str | None = Field(None, description="pass it as `cursor` for the next page; null on the last")

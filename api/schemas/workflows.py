@@ -133,10 +133,10 @@ class WorkflowVersion(BaseModel):
 
 
 class WorkflowVersions(BaseModel):
-    """Every version, newest first."""
+    """Versions, newest first."""
 
     items: list[WorkflowVersion]
-    next_cursor: str | None = None
+    next_cursor: str | None = Field(None, description="pass it as `cursor` for the next page; null on the last")
 
 
 class ValidationReport(BaseModel):

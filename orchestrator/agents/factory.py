@@ -25,6 +25,7 @@ from orchestrator.stores.agent_state import AgentState
 from orchestrator.stores.breakers import CircuitBreakers
 from orchestrator.stores.leases import WorkerLeases
 from orchestrator.stores.pages import Page, check_limit, decode_cursor, encode_cursor
+from orchestrator.stores.versioned import VersionRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +179,16 @@ class AgentFactory:
                 return python_entry(agent_type, found)
         return record_entry(await self._stores.agents.get(agent_type, version))
 
-    async def versions(self, agent_type: str) -> list[AgentEntry]:
-        """Return every version of a record, oldest first.
+    async def versions(self, agent_type: str, *, limit: int = 50, cursor: str | None = None) -> Page[VersionRow]:
+        """Return versions of a record, newest first; none of a Python agent.
 
         Raises:
-            AgentNotFound: no such record.
+            AgentNotFound: no such agent.
+            RequestError: bad limit or cursor.
         """
-        return [record_entry(item) for item in await self._stores.agents.versions(agent_type)]
+        if agent_type in await self._stores.agents.python_agents():
+            return Page([])
+        return await self._stores.agents.versions(agent_type, limit=limit, cursor=cursor)
 
     async def list(self, *, limit: int = 50, cursor: str | None = None, text: str | None = None) -> Page[AgentEntry]:
         """Return the agents in use, by type.

@@ -44,6 +44,7 @@ def invoke_agent(
     *,
     parameters_path: Path | None,
     input_path: Path | None,
+    key: str | None,
     api: str | None,
     wait: bool,
     as_json: bool,
@@ -53,7 +54,12 @@ def invoke_agent(
     input_data = read_json(input_path, "input") if input_path else None
     with connect(api) as client:
         document = client.invoke_agent(
-            agent_type, task, parameters=parameters, input_data=input_data, async_execution=True
+            agent_type,
+            task,
+            parameters=parameters,
+            input_data=input_data,
+            async_execution=True,
+            idempotency_key=key,
         )
         execution_id = document["execution_id"]
         if not as_json:

@@ -138,7 +138,7 @@ def versions(workflow_id: WorkflowId, api: Api = None, output: Form = "table") -
     from orchestrator.commands.showing import show_rows
 
     with connect(api) as client:
-        show_rows(client.list_workflow_versions(workflow_id)["items"], ("version", "sha256", "updated_at"), output)
+        show_rows(client.iter_workflow_versions(workflow_id, limit=200), ("version", "sha256", "updated_at"), output)
 
 
 @app.command()

@@ -47,7 +47,7 @@ def show(*, api: str | None, direct: bool, as_json: bool) -> int:
         items: Sequence[Mapping[str, Any]] = [_document(key) for key in _directly(lambda keys: keys.list())]
     else:
         with connect(api) as client:
-            items = client.list_keys()["items"]
+            items = list(client.iter_keys(limit=200))
     if as_json:
         out.print_json(json.dumps({"items": items}))
         return OK

@@ -18,6 +18,7 @@ from orchestrator.definition.meaning import check_meaning
 from orchestrator.definition.models import Document
 from orchestrator.definition.schemas import schema_issues
 from orchestrator.definition.structure import DocumentReader
+from orchestrator.definition.tags import tag_key_issues
 from orchestrator.expressions import ExpressionError
 
 
@@ -93,9 +94,9 @@ def _size_issue(document: dict[str, Any]) -> Issue | None:
 def _tags_issues(tags: dict[str, str]) -> list[Issue]:
     size = len(orjson.dumps([f"{key}={value}" for key, value in tags.items()]))
     if not tags or size <= limits.TAGS_BYTES:
-        return []
+        return tag_key_issues(tags)
     message = f"the tags are together {size:,} bytes; {limits.TAGS_BYTES:,} are allowed, those of a start included"
-    return [Issue("tags-too-large", message, "/tags", "use fewer or shorter tags")]
+    return [*tag_key_issues(tags), Issue("tags-too-large", message, "/tags", "use fewer or shorter tags")]
 
 
 def _identify(document: dict[str, Any], found: Validation) -> None:

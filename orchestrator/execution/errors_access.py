@@ -20,7 +20,7 @@ class Forbidden(RequestError):
 
 
 class TooManyRequests(RequestError):
-    """The key, or the address that failed to authenticate, has used up its requests for now."""
+    """The key, the address that failed to authenticate, or the hook has used up its requests for now."""
 
     code = "too-many-requests"
     title = "Too many requests"

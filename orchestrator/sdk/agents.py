@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.sdk.calls import Call, delete, fields, get, path, post, put
+from orchestrator.sdk.calls import Call, delete, fields, get, keyed, path, post, put
 from orchestrator.sdk.documents import (
     AgentDocument,
     AgentHealthReport,
     AgentPage,
+    AgentVersion,
     AgentVersions,
     BreakerDocument,
     BreakerList,
@@ -59,9 +60,13 @@ class AgentOperations:
         return delete(path("agents", agent_type), expected_version=expected_version)
 
     @Operation
-    def list_agent_versions(self, agent_type: str) -> Call[AgentVersions]:
-        """Every version of a record, newest first."""
-        return get(path("agents", agent_type, "versions"))
+    def list_agent_versions(
+        self, agent_type: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Call[AgentVersions]:
+        """A page of versions of a record, newest first."""
+        return get(path("agents", agent_type, "versions"), limit=limit, cursor=cursor)
+
+    iter_agent_versions = items_of(list_agent_versions, AgentVersion)
 
     @Operation
     def get_agent_health(self, agent_type: str) -> Call[AgentHealthReport]:
@@ -84,10 +89,12 @@ class AgentOperations:
         budget: Mapping[str, Any] | None = None,
         async_execution: bool = False,
         wait_seconds: float = 60.0,
+        idempotency_key: str | None = None,
     ) -> Call[ExecutionDocument]:
         """Ask one agent without a workflow; still a durable execution, whose `output` is the answer.
 
-        Not sent again by itself, because a second one would ask the agent twice.
+        With the same `idempotency_key` it is asked once; one of its own by default, so that a question whose answer was
+        lost is not asked twice.
         """
         body = fields(
             task=task,
@@ -102,7 +109,12 @@ class AgentOperations:
             async_execution=async_execution,
             wait_seconds=wait_seconds,
         )
-        return post(path("agents", agent_type, "invoke"), body, wait_seconds=0 if async_execution else wait_seconds)
+        return keyed(
+            path("agents", agent_type, "invoke"),
+            body,
+            idempotency_key,
+            wait_seconds=0 if async_execution else wait_seconds,
+        )
 
     @Operation
     def list_tools(self, *, limit: int | None = None, cursor: str | None = None) -> Call[ToolPage]:
@@ -164,9 +176,11 @@ class AgentOperations:
         return delete(path("collections", name))
 
     @Operation
-    def list_breakers(self) -> Call[BreakerList]:
-        """The circuit of every dependency that was called lately."""
-        return get("/breakers/")
+    def list_breakers(self, *, limit: int | None = None, cursor: str | None = None) -> Call[BreakerList]:
+        """A page of the circuits of dependencies that were called lately."""
+        return get("/breakers/", limit=limit, cursor=cursor)
+
+    iter_breakers = items_of(list_breakers, BreakerDocument)
 
     @Operation
     def get_breaker(self, name: str) -> Call[BreakerDocument]:

@@ -40,9 +40,11 @@ class ServiceOperations:
         return get("/metrics", form="text")
 
     @Operation
-    def list_keys(self) -> Call[KeyList]:
-        """Every API key without its secret."""
-        return get("/keys/")
+    def list_keys(self, *, limit: int | None = None, cursor: str | None = None) -> Call[KeyList]:
+        """A page of API keys without their secrets."""
+        return get("/keys/", limit=limit, cursor=cursor)
+
+    iter_keys = items_of(list_keys, KeyDocument)
 
     @Operation
     def create_key(self, name: str, role: str, *, expires_in_days: int | None = None) -> Call[CreatedKey]:

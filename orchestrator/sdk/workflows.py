@@ -14,6 +14,7 @@ from orchestrator.sdk.documents import (
     WorkflowPage,
     WorkflowPauseAnswer,
     WorkflowSummary,
+    WorkflowVersion,
     WorkflowVersions,
     WorkflowWritten,
 )
@@ -72,9 +73,13 @@ class WorkflowOperations:
         return post(path("workflows", workflow_id, "resume"), fields(reason=reason), wait_seconds=SWEEP_SECONDS)
 
     @Operation
-    def list_workflow_versions(self, workflow_id: str) -> Call[WorkflowVersions]:
-        """Every version, newest first."""
-        return get(path("workflows", workflow_id, "versions"))
+    def list_workflow_versions(
+        self, workflow_id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Call[WorkflowVersions]:
+        """A page of versions, newest first."""
+        return get(path("workflows", workflow_id, "versions"), limit=limit, cursor=cursor)
+
+    iter_workflow_versions = items_of(list_workflow_versions, WorkflowVersion)
 
     @Operation
     def restore_workflow_version(

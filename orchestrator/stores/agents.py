@@ -14,7 +14,7 @@ from orchestrator.execution.errors import AgentExists, AgentNotFound, VersionCon
 from orchestrator.expressions import suggest
 from orchestrator.stores.pages import Page
 from orchestrator.stores.redis import redis_errors, run_durable_script
-from orchestrator.stores.versioned import Filter, StoredVersion, VersionedStore, Written
+from orchestrator.stores.versioned import Filter, StoredVersion, VersionedStore, VersionRow, Written
 
 _REGISTER = """
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
@@ -111,16 +111,17 @@ class AgentStore:
         if outcome == "conflict":
             raise _conflict(agent_type, if_version, latest)
 
-    async def versions(self, agent_type: str) -> Sequence[StoredAgent]:
-        """Return every version, oldest first.
+    async def versions(self, agent_type: str, *, limit: int, cursor: str | None = None) -> Page[VersionRow]:
+        """Return versions, newest first.
 
         Raises:
             AgentNotFound: no such record.
+            RequestError: bad limit or cursor.
         """
-        found = await self._store.versions(agent_type)
-        if not found:
+        page = await self._store.versions(agent_type, limit=limit, cursor=cursor)
+        if page is None:
             raise await self.not_found(agent_type)
-        return [_agent(item) for item in found]
+        return page
 
     async def list(self, *, limit: int, cursor: str | None = None, text: str | None = None) -> Page[StoredAgent]:
         """Return live records by type, latest versions.

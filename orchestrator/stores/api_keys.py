@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from orchestrator.execution.errors_access import KeyExists, KeyNotFound, TooManyRequests, Unauthenticated
 from orchestrator.settings import Settings
+from orchestrator.stores.cell_rates import TAKE, burst_of
 from orchestrator.stores.redis import redis_errors, run_durable_script, run_script
 
 Role = Literal["viewer", "operator", "editor", "admin"]
@@ -24,7 +25,6 @@ ROLES: tuple[Role, ...] = ("viewer", "operator", "editor", "admin")
 BOOTSTRAP = "bootstrap"
 """Name of the key that API_BOOTSTRAP_KEY sets; no other key has it."""
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,99}$"
-BURST_SECONDS = 10
 FAILURE_WINDOW_SECONDS = 60
 _TOKEN = re.compile(r"aok_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _WRONG = "the API key is not valid"
@@ -54,9 +54,11 @@ return cjson.encode(record)
 """
 
 # Asked at every request. KEYS: records, this key's rate, failures of this address with this key, with unknown ones.
-# The rate is a cell rate (GCRA): one number, the time at which the bucket is full again. What is compared here are
-# HMACs under a pepper that no caller knows, so the comparison's time tells nothing; the API compares once more.
-_ADMIT = """
+# What is compared here are HMACs under a pepper that no caller knows, so the comparison's time tells nothing; the API
+# compares once more.
+_ADMIT = (
+    TAKE
+    + """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
@@ -68,13 +70,10 @@ if not raw or cjson.decode(raw).digest ~= ARGV[2] then
   if redis.call('INCR', failures) == 1 then redis.call('PEXPIRE', failures, ARGV[6]) end
   return {'wrong', 0, raw}
 end
-local interval, burst = 60000000 / tonumber(ARGV[3]), tonumber(ARGV[4])
-local full = math.max(now, tonumber(redis.call('GET', KEYS[2]) or '0')) + interval
-local wait = full - burst * interval - now
-if wait > 0 then return {'limited', math.ceil(wait / 1000), raw} end
-redis.call('SET', KEYS[2], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000) + 1)
-return {'ok', 0, raw}
+local wait = take(KEYS[2], now, tonumber(ARGV[3]), tonumber(ARGV[4]))
+return {wait > 0 and 'limited' or 'ok', wait, raw}
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ class ApiKeys:
         async with redis_errors(self._redis):
             found: Any = await self._redis.hgetall(self._records)
         keys = [_key(key_id, json.loads(text)) for key_id, text in found.items()]
-        return sorted(keys, key=lambda key: (key.created_at, key.key_id))
+        return sorted(keys, key=place_of)
 
     async def inactive(self, key_ids: Sequence[str]) -> set[str]:
         """Return those of these ids whose keys are revoked, expired or not there.
@@ -213,8 +212,7 @@ class ApiKeys:
         source = hashlib.sha256(address.encode()).hexdigest()[:16]
         failed = f"{self._base}:failed:{source}"
         keys = (self._records, f"{self._base}:rate:{key_id}", f"{failed}:{key_id}", f"{failed}:unknown")
-        burst = max(1, self._limit * BURST_SECONDS // 60)
-        args = (key_id, digest, self._limit, burst, self._failures, FAILURE_WINDOW_SECONDS * 1000)
+        args = (key_id, digest, self._limit, burst_of(self._limit), self._failures, FAILURE_WINDOW_SECONDS * 1000)
         outcome, wait, raw = await run_script(self._redis, _ADMIT, keys, args)
         return str(outcome), float(wait), raw, digest
 
@@ -232,6 +230,11 @@ class ApiKeys:
     @property
     def _records(self) -> str:
         return f"{self._base}:records"
+
+
+def place_of(key: ApiKey) -> str:
+    """Return what the list of keys is sorted by."""
+    return f"{key.created_at.isoformat(timespec='microseconds')} {key.key_id}"
 
 
 def _id_of(token: str) -> str:

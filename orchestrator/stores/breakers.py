@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from orchestrator.execution.errors import RedisUnavailable
 from orchestrator.execution.errors_steps import CircuitOpen
+from orchestrator.stores.pages import LARGEST_PAGE, Page, page_of
 from orchestrator.stores.redis import redis_errors, run_script
 
 log = structlog.get_logger(__name__)
@@ -193,11 +194,16 @@ class CircuitBreakers:
             name, state, int(calls), int(failures), _moment(open_until), last_error, _moment(last_error_at)
         )
 
-    async def states(self) -> list[BreakerState]:
-        """Return every circuit that was used lately, by name; a day's rest and it is forgotten."""
+    async def states(self, *, limit: int = LARGEST_PAGE, cursor: str | None = None) -> Page[BreakerState]:
+        """Return circuits that were used lately, by name; a day's rest and one is forgotten.
+
+        Raises:
+            RequestError: bad limit or cursor.
+        """
         async with redis_errors(self._redis):
             names: Any = await self._redis.zrange(self._keys("")[1], 0, -1)
-        return list(await asyncio.gather(*(self.state(str(name)) for name in sorted(names))))
+        page = page_of("breakers", sorted(map(str, names)), str, limit=limit, cursor=cursor)
+        return Page(await asyncio.gather(*map(self.state, page.items)), page.next_cursor)
 
     async def known(self, name: str) -> bool:
         """Return whether the circuit was used lately: its failures or its state may still be remembered."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,7 @@ from redis.asyncio import Redis
 from orchestrator.execution.errors import VersionConflict, WorkflowExists, WorkflowNotFound
 from orchestrator.stores.pages import Page
 from orchestrator.stores.pauses import Pause, PauseTurn
-from orchestrator.stores.versioned import Filter, StoredVersion, VersionedStore, Written
+from orchestrator.stores.versioned import Filter, StoredVersion, VersionedStore, VersionRow, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +125,17 @@ class DefinitionStore:
         """Return the workflow's pause; None where it is not paused, or unknown."""
         return await self._store.pause(workflow_id)
 
-    async def versions(self, workflow_id: str) -> Sequence[StoredDefinition]:
-        """Return every version, oldest first.
+    async def versions(self, workflow_id: str, *, limit: int, cursor: str | None = None) -> Page[VersionRow]:
+        """Return versions, newest first.
 
         Raises:
             WorkflowNotFound: no such workflow.
+            RequestError: bad limit or cursor.
         """
-        found = await self._store.versions(workflow_id)
-        if not found:
+        page = await self._store.versions(workflow_id, limit=limit, cursor=cursor)
+        if page is None:
             raise await self._not_found(workflow_id)
-        return [_definition(item) for item in found]
+        return page
 
     async def list(
         self, *, limit: int, cursor: str | None = None, tag: str | None = None, text: str | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NoReturn, TypeVar
 
@@ -12,7 +13,8 @@ from orchestrator.definition.issues import Issue
 from orchestrator.execution.errors import RequestError
 
 LARGEST_PAGE = 200
-LONGEST_CURSOR = 400
+LONGEST_CURSOR = 2000
+MOST_DIGITS = 10
 
 Item = TypeVar("Item")
 
@@ -50,6 +52,43 @@ def decode_cursor(kind: str, cursor: str | None) -> str:
     if not separator or found_kind != kind or not last_id or encode_cursor(kind, last_id) != cursor:
         _refuse_cursor()
     return last_id
+
+
+def decode_number(kind: str, cursor: str | None) -> int | None:
+    """Return the number after which a list of numbered items goes on, None for its start.
+
+    Raises:
+        RequestError: the cursor was not given by this list.
+    """
+    last_id = decode_cursor(kind, cursor)
+    if not last_id:
+        return None
+    if not (last_id.isascii() and last_id.isdigit() and len(last_id) <= MOST_DIGITS):
+        _refuse_cursor()
+    return int(last_id)
+
+
+def page_of(
+    kind: str, items: Sequence[Item], place_of: Callable[[Item], str], *, limit: int, cursor: str | None
+) -> Page[Item]:
+    """Return a page of a list that is at hand as a whole.
+
+    Args:
+        kind: names the list in cursors.
+        items: the whole list, in the order of their places.
+        place_of: gives an item's place, which no other item has.
+        limit: items per page.
+        cursor: `next_cursor` of the page before; the item it ends with may be gone.
+
+    Raises:
+        RequestError: bad limit or cursor.
+    """
+    check_limit(limit)
+    after = decode_cursor(kind, cursor)
+    start = bisect_right(items, after, key=place_of) if after else 0
+    found = items[start : start + limit]
+    more = start + limit < len(items)
+    return Page(found, encode_cursor(kind, place_of(found[-1])) if more else None)
 
 
 def check_limit(limit: int) -> int:

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from orchestrator.definition.issues import Issue
 from orchestrator.execution.errors import RequestError
 from orchestrator.expressions import suggest
-from orchestrator.stores.pages import Page, check_limit, decode_cursor, encode_cursor
+from orchestrator.stores.pages import Page, check_limit, decode_cursor, decode_number, encode_cursor
 from orchestrator.stores.pauses import CLOSE_TURN, SET_PAUSE, Pause, PauseTurn, pause_of
 from orchestrator.stores.redis import redis_errors, run_durable_script, run_script
 
@@ -58,6 +58,17 @@ local found = redis.call('HMGET', KEYS[1], 'v:' .. version, 'm:' .. version, 'pa
 return {head[1], head[2], head[3], head[4], version, found[1], found[2], found[3]}
 """
 
+# Newest first, without the documents. ARGV: the version after which it goes on ('' for the start), most of them.
+_VERSIONS = """
+local head = redis.call('HMGET', KEYS[1], 'latest', 'updated_at')
+local latest = tonumber(head[1])
+if not latest then return {} end
+local first = math.min(latest, (tonumber(ARGV[1]) or latest + 1) - 1)
+local fields = {}
+for version = first, math.max(1, first - ARGV[2] + 1), -1 do fields[#fields + 1] = 'm:' .. version end
+return {latest, head[2], first, #fields > 0 and redis.call('HMGET', KEYS[1], unpack(fields)) or {}}
+"""
+
 _DELETE = """
 local latest = tonumber(redis.call('HGET', KEYS[2], 'latest')) or 0
 if latest == 0 then return {'missing', 0} end
@@ -89,6 +100,15 @@ class StoredVersion:
     updated_at: datetime
     deleted: bool
     pause: Pause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """One version in a history, without its document; `updated_at` as in `StoredVersion`."""
+
+    version: int
+    sha256: str
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +228,24 @@ class VersionedStore:
         async with redis_errors(self._redis):
             return pause_of(await self._redis.hget(self._key(document_id), "pause"))
 
-    async def versions(self, document_id: str) -> Sequence[StoredVersion]:
-        """Return every version, oldest first; empty where the document is unknown."""
-        newest = await self.read(document_id)
-        if newest is None:
-            return []
-        older = [await self.read(document_id, number) for number in range(1, newest.latest)]
-        return [*(item for item in older if item is not None), newest]
+    async def versions(self, document_id: str, *, limit: int, cursor: str | None) -> Page[VersionRow] | None:
+        """Return versions, newest first; None where the document is unknown.
+
+        Raises:
+            RequestError: bad limit or cursor.
+        """
+        kind = f"{self._kind}/{document_id}"
+        before = decode_number(kind, cursor)
+        args = ("" if before is None else str(before), str(check_limit(limit)))
+        answer = await run_script(self._redis, _VERSIONS, (self._key(document_id),), args)
+        if not answer:
+            return None
+        latest, updated_at, first, metas = int(answer[0]), answer[1], int(answer[2]), answer[3]
+        rows = []
+        for version, meta in zip(range(first, 0, -1), metas, strict=False):
+            sha256, _, written_at = str(meta).partition(" ")
+            rows.append(VersionRow(version, sha256, _moment(updated_at if version == latest else written_at)))
+        return Page(rows, encode_cursor(kind, str(rows[-1].version)) if rows and rows[-1].version > 1 else None)
 
     async def list(self, *, limit: int, cursor: str | None, shown: Filter) -> Page[StoredVersion]:
         """Return live documents in the order of their ids, latest versions.

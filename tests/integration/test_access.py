@@ -387,3 +387,20 @@ async def test_a_revocation_ends_streams_and_waits_that_its_key_began(
         assert not let_in.done()
         let_in.cancel()
         await asyncio.gather(let_in, return_exceptions=True)
+
+
+async def test_keys_are_pages_in_the_order_of_their_creation(closed: Settings, keys: ApiKeys) -> None:
+    made = [(await keys.create(f"page-{number}", "viewer", created_by="test"))[0].key_id for number in range(5)]
+    found: list[str] = []
+    cursor: str | None = None
+    async with running_api(closed) as api:
+        while True:
+            query = {"limit": "2", **({"cursor": cursor} if cursor else {})}
+            page = (await api.get("/keys/", params=query, headers=bearer(BOOTSTRAP))).json()
+            assert len(page["items"]) <= 2
+            found += [item["key_id"] for item in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+    assert [key_id for key_id in found if key_id in made] == made
+    assert len(found) == len(set(found))

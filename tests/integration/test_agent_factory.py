@@ -88,7 +88,7 @@ async def test_a_record_is_registered_read_updated_and_retired(factory: AgentFac
     second = await factory.update("sales", {"description": "New."}, if_version=1)
     assert (second.version, second.record) == (2, {"agent_type": "sales", "description": "New."})
     assert (await factory.get("sales", 1)).record == record()
-    assert [item.version for item in await factory.versions("sales")] == [1, 2]
+    assert [item.version for item in (await factory.versions("sales")).items] == [2, 1]
     await factory.retire("sales", if_version=2)
     assert (await factory.get("sales")).retired
     assert await factory.known_types() == set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -230,3 +232,28 @@ async def test_what_cannot_be_asked_is_refused_before_anything_starts(api: httpx
     problem_in(await api.post("/agents/sales/invoke", json={"task": "t"}), 404, "agent-not-found")
     page = await api.get("/executions/", params={"workflow_id": "agent-sale"})
     assert page.json()["items"] == []
+
+
+async def test_the_same_question_under_a_key_is_asked_once_and_another_one_is_refused(
+    api: httpx2.AsyncClient, isolated_settings: Settings
+) -> None:
+    body, headers = {"task": "t", "input": {"x": 1}}, {"Idempotency-Key": "question 4711"}
+    async with working(isolated_settings, {"invoke": [{"turn": {"output": "yes"}}] * 2}) as stubs:
+        asked = (api.post("/agents/sales/invoke", json=body, headers=headers) for _ in range(20))
+        answers = await asyncio.gather(*asked)
+        assert Counter(answer.status_code for answer in answers) == {202: 1, 200: 19}
+        (execution_id,) = {answer.json()["execution_id"] for answer in answers}
+        again = await api.post("/agents/sales/invoke", json={**body, "async_execution": False}, headers=headers)
+        assert (again.status_code, again.json()["execution_id"]) == (200, execution_id)
+        assert (again.json()["status"], again.json()["output"]) == ("completed", "yes")
+        others: list[dict[str, Any]] = [{"task": "u"}, {"input": {"x": 2}}, {"model": "p/m"}, {"budget": {"tokens": 5}}]
+        for other in others:
+            refused = await api.post("/agents/sales/invoke", json={**body, **other}, headers=headers)
+            assert problem_in(refused, 409, "idempotency-mismatch")["execution_id"] == execution_id
+        different = await api.post("/agents/sales/invoke", json=body, headers={"Idempotency-Key": "question 4712"})
+        assert different.status_code == 202
+        assert different.json()["execution_id"] != execution_id
+        # Another agent's keys, and those of a workflow of the same name, are others.
+        await api.put("/agents/other", json={"agent_type": "other"})
+        assert (await api.post("/agents/other/invoke", json=body, headers=headers)).status_code == 202
+    assert stubs.calls["invoke"] >= 1

@@ -116,3 +116,41 @@ async def test_a_workflow_without_a_webhook_and_one_without_its_secret_start_not
     problem_in(closed, 404, "hook-not-found")
     secretless = await stored(api, secret="NOBODY_KNOWS")
     problem_in(await api.post(f"/hooks/{secretless}", content=body, headers=signed(body)), 503, "unavailable")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{", (400, "malformed-json")),
+        (b'{"a": 1, "a": 1}', (400, "malformed-json")),
+        (b"[" * 500_000, (400, "malformed-json")),
+        (b"\xff" * 1_000_000, (400, "malformed-json")),
+    ],
+    ids=["cut off", "duplicate keys", "deep", "large and no text"],
+)
+async def test_only_who_signs_a_body_is_told_that_it_is_no_json(
+    api: httpx2.AsyncClient, body: bytes, told: tuple[int, str]
+) -> None:
+    workflow_id = await stored(api, secret="SHOP")
+    problem_in(await api.post(f"/hooks/{workflow_id}", content=body, headers=signed(body)), *told)
+    for headers in (signed(body, key=b"another key"), {"content-type": "text/plain"}, signed(body, at=-400)):
+        problem_in(await api.post(f"/hooks/{workflow_id}", content=body, headers=headers), 401, "invalid-signature")
+
+
+async def test_a_hook_has_its_share_of_genuine_messages_and_what_is_not_genuine_takes_none(
+    isolated_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRETS__SHOP", "whsec_" + base64.b64encode(KEY).decode())
+    # One at a time, and the next one in a minute.
+    settings = isolated_settings.model_copy(update={"api_hooks_per_minute": 1})
+    body = b'{"order": 42}'
+    async with running_api(settings) as one, running_api(settings) as other:
+        workflow_id, neighbour = await stored(one, secret="SHOP"), await stored(one, secret="SHOP")
+        for _ in range(3):
+            wrong = await one.post(f"/hooks/{workflow_id}", content=body, headers=signed(body, key=b"another key"))
+            problem_in(wrong, 401, "invalid-signature")
+        assert (await one.post(f"/hooks/{workflow_id}", content=body, headers=signed(body))).status_code == 202
+        limited = await other.post(f"/hooks/{workflow_id}", content=body, headers=signed(body, "msg_2"))
+        problem_in(limited, 429, "too-many-requests")
+        assert 1 <= int(limited.headers["retry-after"]) <= 60
+        assert (await other.post(f"/hooks/{neighbour}", content=body, headers=signed(body))).status_code == 202

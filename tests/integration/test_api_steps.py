@@ -141,3 +141,23 @@ async def test_lists_filter_by_tag_error_and_time(api: httpx2.AsyncClient, isola
         assert await listed(closed_before="0001-01-01T00:00:00Z", started_before="9999-12-31T23:59:59Z") == []
     for query in ({"tag": "x' OR ''='"}, {"tag": "none"}, {"error_type": "a b"}, {"started_after": "soon"}):
         problem_in(await api.get("/executions/", params=query), 422, "invalid-request")
+
+
+async def test_the_steps_of_what_ended_before_it_began_are_known_without_a_worker(api: httpx2.AsyncClient) -> None:
+    execution_id = await started(api, "nested")
+    await api.post(f"/executions/{execution_id}/terminate")
+    url = f"/executions/{execution_id}"
+    found = (await api.get(url)).json()
+    assert (found["status"], found["stale"]) == ("terminated", False)
+    page = (await api.get(f"{url}/steps", params={"limit": 1})).json()
+    rest = (await api.get(f"{url}/steps", params={"limit": 1, "cursor": page["next_cursor"]})).json()
+    assert (page["stale"], rest["stale"], rest["next_cursor"]) == (False, False, None)
+    listed = {item["path"]: item["state"] for item in [*page["items"], *rest["items"]]}
+    assert listed == {"each": "cancelled", "after": "cancelled"}
+    assert listed == {row["path"]: row["state"] for row in found["steps"]}
+    one = (await api.get(f"{url}/steps/each")).json()
+    assert (one["state"], one["stale"]) == ("cancelled", False)
+    graph = (await api.get(f"{url}/graph")).json()
+    assert graph["stale"] is False
+    assert {node["step_id"]: node["state"] for node in graph["nodes"]}["each"] == "cancelled"
+    problem_in(await api.get(f"{url}/steps/absent"), 404, "step-not-found")

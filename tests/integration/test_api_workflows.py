@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -344,3 +345,50 @@ async def test_two_versions_are_compared_as_a_patch_and_in_words(api: httpx2.Asy
     assert "step 'only': value changed from 1 to 2" in found["text"].split("\n")
     assert (await api.get("/workflows/small/versions/2/diff/2")).json()["patch"] == []
     problem_in(await api.get("/workflows/small/versions/1/diff/3"), 404, "workflow-not-found")
+
+
+async def test_versions_are_pages_newest_first(api: httpx2.AsyncClient) -> None:
+    workflow_id = f"paged-{uuid.uuid4().hex[:8]}"
+    url = f"/workflows/{workflow_id}"
+    for number in range(5):
+        step = {"step_id": "a", "step_type": "transform", "value": number}
+        assert (await api.put(url, json={"name": "Paged", "steps": [step]})).status_code in (200, 201)
+    pages: list[list[int]] = []
+    cursor: str | None = None
+    while True:
+        page = (await api.get(f"{url}/versions", params={"limit": 2, **({"cursor": cursor} if cursor else {})})).json()
+        pages.append([item["version"] for item in page["items"]])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert pages == [[5, 4], [3, 2], [1]]
+    whole = (await api.get(f"{url}/versions")).json()
+    assert ([item["version"] for item in whole["items"]], whole["next_cursor"]) == ([5, 4, 3, 2, 1], None)
+    latest = (await api.get(url)).json()
+    assert whole["items"][0] == {name: latest[name] for name in ("version", "sha256", "updated_at")}
+    exact = (await api.get(f"{url}/versions", params={"limit": 5})).json()
+    assert exact["next_cursor"] is None
+    # A cursor of another workflow's history is none of this one's.
+    await api.put("/workflows/another-paged", json={"name": "Other", "steps": [step]})
+    first = (await api.get(f"{url}/versions", params={"limit": 1})).json()
+    foreign = await api.get("/workflows/another-paged/versions", params={"cursor": first["next_cursor"]})
+    assert problem_in(foreign, 422, "invalid-request")["errors"][0]["code"] == "invalid-cursor"
+    assert (await api.delete(url)).status_code == 204
+    assert len((await api.get(f"{url}/versions")).json()["items"]) == 5
+
+
+async def test_a_tag_key_with_an_equals_sign_is_refused_at_its_place(api: httpx2.AsyncClient) -> None:
+    step = {"step_id": "a", "step_type": "transform", "value": 1}
+    answer = await api.put("/workflows/tagged", json={"name": "T", "steps": [step], "tags": {"a=b": "c", "d/=": "e"}})
+    errors = problem_in(answer, 422, "invalid-definition")["errors"]
+    assert [(error["code"], error["pointer"]) for error in errors] == [
+        ("invalid-tag", "/tags/a=b"),
+        ("invalid-tag", "/tags/d~1="),
+    ]
+    assert "values may contain '='" in errors[0]["hint"]
+    assert (await api.put("/workflows/tagged", json={"name": "T", "steps": [step], "tags": {"a": "b=c"}})).is_success
+    start = await api.post("/workflows/tagged/execute", json={"tags": {"a=b": "c"}})
+    assert [error["pointer"] for error in problem_in(start, 422, "invalid-request")["errors"]] == ["/tags/a=b"]
+    body = {"schedule_id": "tagged", "workflow_id": "tagged", "cron": ["0 0 1 1 *"], "tags": {"a=b": "c"}}
+    schedule = await api.post("/schedules/", json=body)
+    assert [error["pointer"] for error in problem_in(schedule, 422, "invalid-request")["errors"]] == ["/tags/a=b"]

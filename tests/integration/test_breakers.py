@@ -210,7 +210,7 @@ async def test_circuits_are_apart_listed_and_can_be_reset(redis: Redis) -> None:
     circuits = breakers(redis)
     await open_it(circuits)
     assert await call(circuits, name="model:c/d") == "done"
-    assert [(item.name, item.state) for item in await circuits.states()] == [
+    assert [(item.name, item.state) for item in (await circuits.states()).items] == [
         ("model:a/b", "open"),
         ("model:c/d", "closed"),
     ]

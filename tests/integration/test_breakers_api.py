@@ -73,7 +73,7 @@ async def fail(breakers: CircuitBreakers, name: str, times: int = 2) -> None:
 async def test_circuits_are_listed_read_and_reset_under_names_with_slashes(
     api: httpx2.AsyncClient, breakers: CircuitBreakers
 ) -> None:
-    assert (await api.get("/breakers/")).json() == {"items": []}
+    assert (await api.get("/breakers/")).json() == {"items": [], "next_cursor": None}
     await fail(breakers, "model:openai/meta/llama")
     await fail(breakers, "http:example.com:8443", 1)
     listed = (await api.get("/breakers/")).json()["items"]
@@ -97,7 +97,16 @@ async def test_a_circuit_that_was_never_used_is_not_found(api: httpx2.AsyncClien
 async def test_names_that_were_not_used_for_long_are_forgotten(breakers: CircuitBreakers, redis: Redis) -> None:
     await redis.zadd(breakers._keys("")[1], {"http:long-ago.example": 1})
     await fail(breakers, "http:now.example", 1)
-    assert [state.name for state in await breakers.states()] == ["http:now.example"]
+    assert [state.name for state in (await breakers.states()).items] == ["http:now.example"]
+
+
+async def test_circuits_are_pages_by_name(api: httpx2.AsyncClient, breakers: CircuitBreakers) -> None:
+    for name in ("model:b/c", "http:a.example", "mcp:files"):
+        await fail(breakers, name, 1)
+    first = (await api.get("/breakers/", params={"limit": 2})).json()
+    assert [item["name"] for item in first["items"]] == ["http:a.example", "mcp:files"]
+    rest = (await api.get("/breakers/", params={"limit": 2, "cursor": first["next_cursor"]})).json()
+    assert ([item["name"] for item in rest["items"]], rest["next_cursor"]) == (["model:b/c"], None)
 
 
 async def outcome(breakers: CircuitBreakers, url: str, seconds: float = 5) -> str:
@@ -125,7 +134,7 @@ async def test_a_failing_host_is_left_alone_and_others_are_not(
         seconds = 0.4 if raw is None else 5
         assert [await outcome(breakers, server.url, seconds) for _ in range(3)] == [error, error, "circuit-open"]
         assert await outcome(breakers, other.url) == "ok"
-    (state,) = [item for item in await breakers.states() if item.state == "open"]
+    (state,) = [item for item in (await breakers.states()).items if item.state == "open"]
     assert state.name.startswith("http:127.0.0.1:")
 
 

@@ -79,6 +79,9 @@ async def test_an_agent_is_asked_and_its_ledger_shown(
         assert (found["status"], found["output"]) == ("completed", {"qualified": True})
         asked = stubs.inputs["invoke"]
         assert (asked.task, asked.parameters, asked.input) == ("qualify", {"priority": "high"}, {"lead": "Acme"})
+        key = ["--idempotency-key", "one"]
+        twice = [await orchestrator("agents", "invoke", "sales", "once", *key, "--output", "json") for _ in range(2)]
+        assert len({json.loads(once.out)["execution_id"] for once in twice}) == 1
         at_once = await orchestrator("agents", "invoke", "sales", "qualify", "--output", "json")
         await until_status(orchestrator.http, json.loads(at_once.out)["execution_id"], "completed")
         shown = await orchestrator("agents", "invoke", "sales", "qualify", "--wait")

@@ -242,7 +242,7 @@ async def test_a_python_agent_that_hangs_times_out_by_itself(activities: ModelAc
 async def test_a_python_agents_dependency_has_a_circuit_of_its_own(activities: ModelActivities) -> None:
     for _ in range(20):
         assert (await failure(activities, request("echo", "depend"))).type == "agent-failed"
-    states = {item.name: item.state for item in await activities._factory.breakers.states()}
+    states = {item.name: item.state for item in (await activities._factory.breakers.states()).items}
     assert states["agent:echo:shop"] == "open"
 
 

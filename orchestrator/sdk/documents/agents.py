@@ -73,7 +73,7 @@ class AgentVersion(TypedDict):
 
 
 class AgentVersions(TypedDict):
-    """Every version of a record, newest first; none of a Python agent."""
+    """Versions of a record, newest first; none of a Python agent."""
 
     items: list[AgentVersion]
     next_cursor: NotRequired[str | None]
@@ -95,6 +95,7 @@ class BreakerList(TypedDict):
     """The circuits that were used lately, by name."""
 
     items: list[BreakerDocument]
+    next_cursor: NotRequired[str | None]
 
 
 class CollectionView(TypedDict):

@@ -68,9 +68,10 @@ class KeyDocument(TypedDict):
 
 
 class KeyList(TypedDict):
-    """Every key, in the order of their creation, revoked ones too."""
+    """Keys in the order of their creation, revoked ones too."""
 
     items: list[KeyDocument]
+    next_cursor: NotRequired[str | None]
 
 
 class Live(TypedDict):

@@ -98,7 +98,7 @@ class WorkflowVersion(TypedDict):
 
 
 class WorkflowVersions(TypedDict):
-    """Every version, newest first."""
+    """Versions, newest first."""
 
     items: list[WorkflowVersion]
     next_cursor: NotRequired[str | None]

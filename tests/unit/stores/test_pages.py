@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.execution.errors import RequestError
-from orchestrator.stores.pages import decode_cursor, encode_cursor
+from orchestrator.stores.pages import decode_cursor, decode_number, encode_cursor, page_of
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64))
@@ -30,3 +30,22 @@ def test_a_cursor_of_another_list_is_refused() -> None:
 
 def test_no_cursor_is_the_start() -> None:
     assert decode_cursor("definitions", None) == decode_cursor("definitions", "") == ""
+
+
+def test_numbers_come_back_and_what_is_none_is_refused() -> None:
+    assert decode_number("flow", encode_cursor("flow", "12")) == 12
+    assert decode_number("flow", None) is None
+    for text in ("twelve", "-1", "\u0664", "1" * 11):
+        with pytest.raises(RequestError, match="not given by this list"):
+            decode_number("flow", encode_cursor("flow", text))
+
+
+def test_pages_of_a_list_at_hand_cover_it_once_also_when_the_last_item_has_gone() -> None:
+    names = ["a", "b", "c", "d", "e"]
+    first = page_of("names", names, str, limit=2, cursor=None)
+    assert (first.items, page_of("names", names, str, limit=5, cursor=None).next_cursor) == (["a", "b"], None)
+    names.remove("b")
+    second = page_of("names", names, str, limit=2, cursor=first.next_cursor)
+    last = page_of("names", names, str, limit=2, cursor=second.next_cursor)
+    assert (second.items, last.items, last.next_cursor) == (["c", "d"], ["e"], None)
+    assert page_of("names", [], str, limit=2, cursor=None).items == []
