@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 import httpx2
 
 from activities.http_compose import ComposedRequest
+from activities.whole_texts import whole_text, whole_value
 from orchestrator.definition.schemas import value_issues
 from orchestrator.execution.errors_steps import HttpBadResponse, HttpStatus
 from orchestrator.guarded_http import Answer
@@ -21,8 +22,6 @@ from orchestrator.secrets import Redaction, attempt_redaction
 
 EXCERPT_BYTES: Final = 2048
 LONGEST_RETRY_AFTER_SECONDS: Final = 3600.0
-DEEPEST_JSON: Final = 100
-"""Deeper values cannot be carried by what serialises payloads."""
 
 _RETRYABLE: Final = frozenset({408, 409, 425, 429})
 _TOLD_HEADERS: Final = ("content-type", "location", "retry-after", "www-authenticate", "x-request-id")
@@ -173,29 +172,3 @@ def _charset(content_type: str) -> str | None:
     except (LookupError, ValueError):
         return None
     return None if normal is None or normal in _REFUSED_CODECS else normal
-
-
-def whole_text(text: str) -> str:
-    """Replace lone surrogates, which UTF-8 and so every payload cannot carry."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-def whole_value(value: Any, depth: int = 0) -> Any:
-    """Replace lone surrogates in all texts of a JSON value.
-
-    Raises:
-        ValueError: the value is nested deeper than `DEEPEST_JSON`.
-    """
-    if depth > DEEPEST_JSON:
-        raise ValueError("nested too deeply")
-    if isinstance(value, str):
-        return whole_text(value)
-    if isinstance(value, list):
-        return [whole_value(item, depth + 1) for item in value]
-    if isinstance(value, dict):
-        return {whole_text(key): whole_value(item, depth + 1) for key, item in value.items()}
-    return value

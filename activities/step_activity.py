@@ -18,6 +18,7 @@ from activities.attempt_notes import AttemptNotes, attempt_notes
 from activities.attempt_telemetry import observed_attempt
 from activities.failures import application_error, as_orchestrator_error
 from activities.heartbeat import heartbeating
+from activities.whole_texts import whole_result
 from orchestrator.execution.error_bounds import clean_text
 from orchestrator.execution.errors import OrchestratorError, Unavailable
 from orchestrator.execution.errors_steps import AttemptTimeout
@@ -92,7 +93,7 @@ class _Attempt:
         async with heartbeating(self._details):
             try:
                 async with asyncio.timeout(self._time_limit()):
-                    result = await work()
+                    result = whole_result(await work())
                     result.attempts = self._number
                     if self._redaction:
                         result.output = await asyncio.to_thread(self._redaction.value, result.output)

@@ -58,6 +58,7 @@ from orchestrator.workflows.bulk_retry import BulkRetry
 from orchestrator.workflows.callback_delivery import CallbackDelivery
 from orchestrator.workflows.concurrency_gate import ConcurrencyGate
 from orchestrator.workflows.search_attributes import TYPES
+from orchestrator.workflows.start_inputs import ReadableStarts
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +98,7 @@ def build_worker(
         workflows=[AgentWorkflow, ConcurrencyGate, CallbackDelivery, BulkRetry],
         activities=activities,
         interceptors=interceptors,
-        workflow_runner=workflow_runner(settings),
+        workflow_runner=ReadableStarts(workflow_runner(settings)),
         max_cached_workflows=settings.worker_max_cached_workflows,
         max_concurrent_activities=settings.worker_max_concurrent_activities,
         max_concurrent_workflow_tasks=settings.worker_max_concurrent_workflow_tasks,

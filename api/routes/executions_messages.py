@@ -64,7 +64,8 @@ async def decide_approval(
 ) -> ExecutionDocument:
     """Approve or reject; 409 where no such approval is open or `by` may not decide, 422 where the form is invalid.
 
-    An agent's tool call is decided at `<step path>:t<turn>.<n>`, as the execution's `approvals` show it.
+    An agent's tool call is decided at `<step path>:t<turn>.<n>`, and `#<try>` where the step was begun again, as the
+    execution's `approvals` show it.
     Who decides is the API key's name; another `by` is 403. Without authentication it is `by`.
     """
     by = deciding_name(request, body.by if "by" in body.model_fields_set else None) or body.by

@@ -15,6 +15,7 @@ import orjson
 import structlog
 
 from orchestrator.agents.answers import DEEPEST_ANSWER, too_deep
+from orchestrator.agents.prompts import sane_json
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.errors_steps import AgentFailed, AttemptTimeout, InvalidOutput
 from orchestrator.execution.messages import TokenUsage
@@ -176,7 +177,7 @@ class BaseAgent(ABC):
 
     def _as_json(self, result: Any) -> Any:
         try:
-            value = orjson.loads(orjson.dumps(result))
+            value = orjson.loads(orjson.dumps(sane_json(result)))
             if too_deep(value):
                 raise ValueError(f"it is nested deeper than {DEEPEST_ANSWER}")
             # orjson writes NaN and infinities as null.

@@ -74,13 +74,13 @@ def sane(text: str) -> str:
 
 
 def sane_json(value: Any) -> Any:
-    """Return a JSON value with every text in it sane."""
+    """Return a JSON value with every text in it sane; what is no JSON stays as it is."""
     if isinstance(value, str):
         return sane(value)
     if isinstance(value, list):
         return [sane_json(item) for item in value]
     if isinstance(value, dict):
-        return {sane(key): sane_json(item) for key, item in value.items()}
+        return {sane(key) if isinstance(key, str) else key: sane_json(item) for key, item in value.items()}
     return value
 
 

@@ -17,6 +17,7 @@ from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.errors_tools import InvalidToolArguments
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_agents import ToolCallRequest, ToolOutcome
+from orchestrator.execution.paths import tool_call_path
 from orchestrator.execution.ready_queue import Takes
 from orchestrator.execution.state import AgentLoop, ToolCall
 from orchestrator.execution.tool_outcomes import shortened_round
@@ -27,7 +28,9 @@ TOOL_CALLS_HELD = "tool-calls-held"
 """Before this rule the cap counted agents' tool calls, and let through as many as a model asked for at once."""
 PARKED_AT_REST = "parked-at-rest"
 """Before this rule an agent was parked beside its own tool calls, and forgotten when one of them was approved."""
-_TOOL_PATH = re.compile(r"^(?P<path>.+):t(?P<turn>\d+)\.(?P<number>\d+)$")
+APPROVALS_OF_TRIES = "approvals-of-tries"
+"""Before this rule the approvals of a loop that was begun again had the paths of the loop before."""
+_TOOL_PATH = re.compile(r"^(?P<path>.+):t\d+\.(?P<number>\d+)(#\d+)?$")
 
 
 class LoopLead(Protocol):
@@ -62,6 +65,9 @@ class AgentTools:
     def open(self, place: Place, loop: AgentLoop, requests: Sequence[ToolCallRequest]) -> None:
         """Take what the model asked for."""
         loop.calls = [_opened(request) for request in requests]
+        tries = place.run.state.tries + place.record.retried
+        if tries and any(call.state == "approval" for call in loop.calls) and self._engine.patched(APPROVALS_OF_TRIES):
+            loop.tries = tries
         self._show_approvals(place, loop)
 
     def go_on(self, place: Place, loop: AgentLoop) -> None:
@@ -205,13 +211,15 @@ class AgentTools:
         if match is None or place is None or loop is None or place.record.cancelling or loop.failure is not None:
             return None
         number = int(match["number"])
-        if int(match["turn"]) != loop.turn or number >= len(loop.calls) or loop.calls[number].state != "approval":
+        if number >= len(loop.calls) or loop.calls[number].state != "approval":
+            return None
+        if path != tool_call_path(place.path, loop.turn, number, loop.tries):
             return None
         return place, loop, loop.calls[number]
 
 
 def is_tool_path(path: str) -> bool:
-    """Say whether a path names a tool call of an agent, `<step path>:t<turn>.<n>`."""
+    """Say whether a path names a tool call of an agent, `<step path>:t<turn>.<n>` and `#<try>` after the first."""
     return _TOOL_PATH.match(path) is not None
 
 

@@ -28,6 +28,7 @@ from orchestrator.execution.commands import ScheduleActivity
 from orchestrator.execution.ending import Ending
 from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.error_bounds import OWN_DETAILS_BYTES, bounded_details, cut_text
+from orchestrator.execution.errors import PayloadTooLarge
 from orchestrator.execution.live_data import json_bytes
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.messages_secrets import SecretSlot
@@ -37,6 +38,10 @@ from orchestrator.execution.requests import build_request
 from orchestrator.execution.steps import CHILDREN_TRIED, StepEnds
 from orchestrator.execution.waiting import Waits
 
+FOREIGN_BYTES = CLAIMED_BYTES - 1024
+"""What arguments for another task queue may take as JSON: with their metadata, less than is kept outside."""
+FOREIGN_INLINE = "foreign-inline"
+"""Before this rule large arguments went to the claim store, which workers of other queues cannot read."""
 _WAITS = (Wait, WaitForSignal, Approval)
 _TAKES_NOTHING = (Transform, Assign, Fail, Finish, *_WAITS)
 
@@ -165,11 +170,15 @@ class Beginnings:
     def _schedule(self, place: Place, fields: dict[str, Any], secrets: list[SecretSlot]) -> None:
         step, scope = place.step, place.run.state
         request = build_request(step, step_call(self._engine.state, place), fields, secrets)
+        size = len(to_json(request.arguments))
+        foreign = request.result_type is None and step.task_queue is not None
+        if foreign and size > FOREIGN_BYTES and self._engine.patched(FOREIGN_INLINE):
+            raise _too_large(step, place.path, size)
         tries = scope.tries + place.record.retried
         identifier = activity_id(place.path, f"#{tries}" if tries else "")
         place.record.activity_id = identifier
         self._engine.in_flight[identifier] = (place.run.scope_id, step.step_id)
-        self._engine.payload_bytes += min(len(to_json(request.arguments)), CLAIMED_BYTES)
+        self._engine.payload_bytes += min(size, CLAIMED_BYTES)
         self._engine.commands.append(
             ScheduleActivity(
                 activity_id=identifier,
@@ -184,6 +193,15 @@ class Beginnings:
                 heartbeat=step.model.timeouts.heartbeat_seconds if step.model.timeouts else None,
             )
         )
+
+
+def _too_large(step: CompiledStep, path: str, size: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"step '{path}': the arguments take {size:,} bytes as JSON; "
+        f"{FOREIGN_BYTES:,} are allowed on the task queue '{step.task_queue}'",
+        details={"bytes": size, "limit_bytes": FOREIGN_BYTES},
+        hint="keep large values elsewhere (a bucket, a database) and pass a reference to them",
+    )
 
 
 def _own_error(path: str, model: Fail, fields: dict[str, Any]) -> ErrorInfo:

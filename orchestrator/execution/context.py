@@ -40,7 +40,7 @@ def context_of(state: ExecutionState, scope: ScopeState) -> dict[str, Any]:
     context: dict[str, Any] = {
         "input": state.input,
         "vars": variables(state, scope),
-        "steps": StepsContext(scopes),
+        "steps": StepsContext(scopes, lenient=_ends(scopes)),
         "run": {
             "id": state.execution_id,
             "workflow_id": state.workflow_id,
@@ -55,11 +55,26 @@ def context_of(state: ExecutionState, scope: ScopeState) -> dict[str, Any]:
     return context
 
 
-class StepsContext(Mapping[str, Mapping[str, Any]]):
-    """`steps` as expressions see it: by id, in this scope or those around it, made when it is read."""
+def _ends(scopes: list[ScopeState]) -> bool:
+    """Whether a chain of scopes leads through `on_failure` or `on_cancel`: one beside the root that sees it."""
+    return len(scopes) > 1 and scopes[-2].parent is None and scopes[-2].sees is None
 
-    def __init__(self, scopes: list[ScopeState]) -> None:
+
+class StepsContext(Mapping[str, Mapping[str, Any]]):
+    """`steps` as expressions see it: by id, in this scope or those around it, made when it is read.
+
+    Args:
+        scopes: innermost first.
+        lenient: whether steps of the last scope are read leniently.
+    """
+
+    def __init__(self, scopes: list[ScopeState], *, lenient: bool = False) -> None:
         self._scopes = scopes
+        self._lenient = scopes[-1] if lenient else None
+
+    def passes_null(self, step_id: str) -> bool:
+        """Whether a path on from a field of this step that is null is null: in an end scope, of a root step."""
+        return self._lenient is not None and step_id in self._lenient.steps
 
     def __getitem__(self, step_id: str) -> Mapping[str, Any]:
         for scope in self._scopes:

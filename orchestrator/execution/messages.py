@@ -247,7 +247,8 @@ class OpenApproval(BaseModel):
     """A decision that somebody is waited for."""
 
     path: str
-    """What the decision names: a step's path, or `<path>:t<turn>.<n>` for an agent's tool call."""
+    """What the decision names: a step's path, or `<path>:t<turn>.<n>` for an agent's tool call, and `#<try>` where the
+    step was begun again."""
     title: str
     approvers: list[str] | None = None
     """Who may decide; None: anybody who is let in."""

@@ -48,6 +48,8 @@ class AgentLoop:
     """Number of the model call that is due or in flight, from 0: fallbacks and repairs count."""
     rounds: int = 0
     """How often the model asked for tools."""
+    tries: int = 0
+    """How often the step was begun again before this loop, as the paths of its approvals say."""
     model_index: int = 0
     repaired: bool = False
     """Whether the present model had its repair turn."""

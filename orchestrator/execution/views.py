@@ -8,7 +8,7 @@ from functools import lru_cache
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.definition.models import WaitForSignal
 from orchestrator.execution.messages import ExecutionView, OpenApproval, SignalsView, StepView
-from orchestrator.execution.paths import join_path
+from orchestrator.execution.paths import join_path, tool_call_path
 from orchestrator.execution.state import ROOT, AgentLoop, ExecutionState
 
 TABLE_ROWS = 100
@@ -130,7 +130,7 @@ def open_approvals(definition: CompiledDefinition, state: ExecutionState) -> lis
 def _tool_approvals(path: str, label: str, loop: AgentLoop) -> list[OpenApproval]:
     return [
         OpenApproval(
-            path=f"{path}:t{loop.turn}.{number}",
+            path=tool_call_path(path, loop.turn, number, loop.tries),
             title=f"{label} asks to call {call.request.tool}",
             approvers=loop.approvers,
             tool=call.request.tool,

@@ -16,6 +16,8 @@ Step: TypeAlias = tuple[str | int | None, Code | None, bool, int]
 """Literal key, else the code of the index; whether null passes; column."""
 
 _SHOWN = 12
+_STEP_FIELD = 2
+"""Position on a path of `steps` behind the step's field: `steps.fetch.output` ends before it."""
 
 
 def read_root(name: str, column: int) -> Code:
@@ -51,7 +53,7 @@ def read_path(base: Code, root: str | None, steps: list[Step], source: str, star
         value = base(state)
         for position, (key, index, optional, column) in enumerate(steps):
             if value is None:
-                if optional or lenient:
+                if optional or lenient or (steps_root and position == _STEP_FIELD and _passes_null(state, steps)):
                     return None
                 raise ExpressionError(
                     "E_NULL",
@@ -95,6 +97,12 @@ def read_path(base: Code, root: str | None, steps: list[Step], source: str, star
             return walk(state)
 
     return (one, two, three)[len(keys) - 1]
+
+
+def _passes_null(state: Evaluation, steps: list[Step]) -> bool:
+    """Whether the host reads a step leniently whatever the expression says: its `steps` may have `passes_null`."""
+    passes: Callable[[Json], bool] | None = getattr(state.context["steps"], "passes_null", None)
+    return passes is not None and passes(steps[0][0])
 
 
 def read_local_field(slot: int, key: str, walk: Code) -> Code:

@@ -44,6 +44,7 @@ from orchestrator.workflows.failures import error_info, execution_failure
 from orchestrator.workflows.metering import meter_end
 from orchestrator.workflows.performing import Performer, summary_text
 from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS, once_loaded
+from orchestrator.workflows.start_inputs import UNREADABLE
 from orchestrator.workflows.update_ids import remember, was_taken
 
 LONGEST_REASON = 2000
@@ -58,7 +59,7 @@ class AgentWorkflow:
     """Interprets any workflow definition, moved by signals, updates and native cancel. Queries: `state`, `position`."""
 
     @workflow.init
-    def __init__(self, start: Any, *carried: Any) -> None:
+    def __init__(self, start: Any = None, *carried: Any) -> None:
         self._machine: Machine | None = None
         self._definition: CompiledDefinition
         self._start: StartExecution | None = None
@@ -79,11 +80,11 @@ class AgentWorkflow:
             self._machine = self._restored(self._start, carried)
 
     @workflow.run
-    async def run(self, start: Any, *carried: Any) -> ExecutionView:
+    async def run(self, start: Any = None, *carried: Any) -> ExecutionView:
         """Run one execution to its end.
 
         Args:
-            start: a `StartExecution`, as plain JSON: an invalid one shall fail the execution, not its task.
+            start: a `StartExecution`, as plain JSON: an invalid one, or none, shall fail the execution, not its task.
             carried: the state of the run before this one, in chunks.
 
         Raises:
@@ -430,6 +431,10 @@ class AgentWorkflow:
 
 
 def _parse(start: Any) -> StartExecution:
+    if isinstance(start, dict) and UNREADABLE in start:
+        raise ApplicationError(
+            f"the start input cannot be read: {start[UNREADABLE]}", type="invalid-start", non_retryable=True
+        )
     try:
         return StartExecution.model_validate(start)
     except ValidationError as error:

@@ -217,7 +217,7 @@ class Odd(BaseAgent):
         return self.value
 
 
-@pytest.mark.parametrize("value", [{1, 2}, object(), math.nan, {"a": [math.inf]}, 2**70, "\ud800", {1: 2}, nested(70)])
+@pytest.mark.parametrize("value", [{1, 2}, object(), math.nan, {"a": [math.inf]}, 2**70, {1: 2}, nested(70)])
 async def test_a_python_agents_result_that_is_no_json_is_refused_for_good(
     activities: ModelActivities, value: Any
 ) -> None:
@@ -226,6 +226,14 @@ async def test_a_python_agents_result_that_is_no_json_is_refused_for_good(
     await activities._factory.register(agent)
     error = await failure(activities, request("odd", "any"))
     assert (error.type, error.non_retryable) == ("invalid-output", True)
+
+
+async def test_half_a_surrogate_pair_in_a_python_agents_result_is_replaced(activities: ModelActivities) -> None:
+    agent = Odd()
+    agent.value = {"text": "cut \ud83d", "\udfff": ["whole 😀"]}
+    await activities._factory.register(agent)
+    found = await invoke(activities, request("odd", "any"))
+    assert found.output == {"text": "cut ?", "?": ["whole 😀"]}
 
 
 async def test_a_python_agent_that_hangs_times_out_by_itself(activities: ModelActivities) -> None:

@@ -14,6 +14,7 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
 from orchestrator.workflows.agent_workflow import AgentWorkflow
+from orchestrator.workflows.start_inputs import ReadableStarts
 from tests.replay.record import HISTORIES, LEAD, path_of
 from tests.support.examples import definition_paths
 
@@ -29,7 +30,7 @@ def read(path: Path) -> dict[str, Any]:
 async def replay(document: dict[str, Any]) -> None:
     replayer = Replayer(
         workflows=[AgentWorkflow],
-        workflow_runner=UnsandboxedWorkflowRunner(),
+        workflow_runner=ReadableStarts(UnsandboxedWorkflowRunner()),
         data_converter=pydantic_data_converter,
     )
     execution_id = document["events"][0]["workflowExecutionStartedEventAttributes"]["workflowId"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio import activity
@@ -13,6 +14,8 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from orchestrator.client import DATA_CONVERTER
+from orchestrator.execution.beginning import FOREIGN_BYTES
 from orchestrator.execution.messages import (
     ExecutionView,
     LoadDefinitionInput,
@@ -21,6 +24,7 @@ from orchestrator.execution.messages import (
 )
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.settings import Settings
+from orchestrator.workflows.start_inputs import unreadable
 from tests.support.executions import states, worker_with
 from tests.support.polling import eventually
 from tests.support.stubs import Stubs
@@ -72,6 +76,39 @@ async def test_an_invalid_start_fails_the_execution_not_its_task(temporal_client
                 assert getattr(error, "cause", None) is not None
             assert (await handle.describe()).status is not None
             assert (await handle.describe()).status.name == "FAILED"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("sandboxed", [False, True])
+async def test_a_start_that_cannot_be_read_fails_the_execution_not_its_task(
+    temporal_client: Client, settings: Settings, sandboxed: bool, subtests: pytest.Subtests
+) -> None:
+    starts: dict[str, list[Any]] = {which: [RawValue(payload)] for which, payload in UNREADABLE.items()}
+    starts |= {"two arguments": [{"workflow_id": "w"}, RawValue(UNREADABLE["no JSON"])], "none at all": []}
+    changes = {"worker_sandboxed": sandboxed}
+    async with worker_with(temporal_client, settings, Stubs().all(), **changes) as runner:
+        for which, start in starts.items():
+            with subtests.test(which):
+                handle = await temporal_client.start_workflow(
+                    "AgentWorkflow",
+                    args=start,
+                    id=f"unreadable-{uuid.uuid4().hex}",
+                    task_queue=runner.settings.temporal_task_queue,
+                )
+                with pytest.raises(WorkflowFailureError) as caught:
+                    await asyncio.wait_for(handle.result(), 30)
+                assert isinstance(caught.value.cause, ApplicationError)
+                assert caught.value.cause.type == "invalid-start"
+
+
+def test_a_start_that_another_worker_may_read_is_no_invalid_one() -> None:
+    converter = DATA_CONVERTER.payload_converter
+    broken = UNREADABLE["no JSON"]
+    reference = Payload(metadata={"encoding": b"json/external-storage-reference"}, data=b"{}")
+    reference.external_payloads.add().size_bytes = 200_000
+    encrypted = Payload(metadata={"encoding": b"binary/encrypted"}, data=b"?")
+    assert "json/plain" in (unreadable([broken], converter) or "")
+    assert [unreadable([other, broken], converter) for other in (reference, encrypted)] == [None, None]
+    assert unreadable(converter.to_payloads([{"workflow_id": "w"}, "[[1"]), converter) is None
 
 
 async def test_odd_signals_are_dropped_and_the_execution_goes_on(temporal_client: Client, settings: Settings) -> None:
@@ -286,3 +323,52 @@ async def test_a_failure_of_a_foreign_worker_whose_details_cannot_be_read_fails_
     assert view.error is not None
     assert (view.status, view.error.type, view.error.step) == ("failed", "odd-error", "odd")
     assert "broken" in view.error.message
+
+
+async def test_a_result_with_half_a_surrogate_pair_is_carried_without_it(
+    temporal_client: Client, settings: Settings, subtests: pytest.Subtests
+) -> None:
+    halves = {"text": "cut \ud83d", "\udfff": ["\ud800", "\ud83d\ude00"]}
+    steps = {
+        "http": {"step_type": "api_call", "url": "http://a.example/"},
+        "tool": {"step_type": "tool_call", "tool": "cut"},
+        "model": {"step_type": "agent_task", "agent_type": "sales", "task": "cut"},
+    }
+    stubs = Stubs({step_id: [{"result": halves}] for step_id in steps})
+    whole = {"text": "cut \ufffd", "\ufffd": ["\ufffd", "😀"]}
+    async with worker_with(temporal_client, settings, stubs.all()) as runner:
+        for step_id, step in steps.items():
+            with subtests.test(step_id):
+                view = await asyncio.wait_for(runner.run({"steps": [{"step_id": step_id, **step}]}), 30)
+                assert (view.status, view.output[step_id]) == ("completed", whole)
+    assert dict(stubs.calls) == dict.fromkeys(steps, 1)
+
+
+async def test_arguments_that_a_foreign_worker_could_not_read_fail_their_step_unsent(
+    temporal_client: Client, settings: Settings
+) -> None:
+    sent: list[int] = []
+
+    @activity.defn(name="far")
+    async def far(text: str) -> int:
+        sent.append(len(text))
+        return len(text)
+
+    most, over = "x" * (FOREIGN_BYTES - len('[""]')), "x" * 1_048_576
+    assert DATA_CONVERTER.payload_converter.to_payloads([most])[0].ByteSize() < settings.claim_threshold_bytes
+    async with worker_with(temporal_client, settings, [far, *Stubs().all()]) as runner:
+        own = {"step_id": "far", "step_type": "activity", "activity": "far", "arguments": ["{{ input.text }}"]}
+        step = {**own, "task_queue": runner.settings.temporal_task_queue}
+        assert (await runner.run({"steps": [step]}, {"text": most})).output == {"far": len(most)}
+        for text in (most + "x", over):
+            view = await runner.run({"steps": [step]}, {"text": text})
+            assert view.error is not None
+            assert (view.status, view.error.type, view.error.step) == ("failed", "payload-too-large", "far")
+            assert "step 'far'" in view.error.message
+            assert view.error.details["limit_bytes"] == FOREIGN_BYTES
+        handler = {"errors": ["payload-too-large"], "output": "kept"}
+        handled = await runner.run({"steps": [{**step, "on_error": [handler]}]}, {"text": over})
+        # The service's own workers share its claim store.
+        assert (await runner.run({"steps": [own]}, {"text": over})).output == {"far": len(over)}
+    assert handled.output == {"far": "kept"}
+    assert sent == [len(most), len(over)]

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from orchestrator.agents.answers import DEEPEST_ANSWER, too_deep
+from orchestrator.agents.prompts import sane_json
 from orchestrator.agents.tools.specs import TOOL_NAME_PATTERN, ToolContext, ToolSpec
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.errors_steps import AttemptTimeout
@@ -188,7 +189,8 @@ def json_result(name: str, result: Any) -> Any:
         ToolBadResult: it is none.
     """
     try:
-        value = to_jsonable_python(result, inf_nan_mode="constants")
+        # Names have to be sane before, what models hold can be made so only after.
+        value = sane_json(to_jsonable_python(sane_json(result), inf_nan_mode="constants"))
         json.dumps(value, allow_nan=False)
         if too_deep(value):
             raise ValueError(f"it is nested deeper than {DEEPEST_ANSWER}")

@@ -109,6 +109,12 @@ async def test_what_goes_wrong_is_classified(
     assert caught.value.retryable == retryable
 
 
+async def test_half_a_surrogate_pair_in_a_result_is_replaced() -> None:
+    tools = PythonTools()
+    tools.register(tool(name="cut", description="Cuts.")(lambda: {"text": "cut \ud83d", "\udfff": ["whole 😀"]}))
+    assert await call(Toolbox([tools]), "cut") == {"text": "cut ?", "?": ["whole 😀"]}
+
+
 @pytest.mark.parametrize("asynchronous", [True, False])
 async def test_a_tool_that_takes_longer_than_it_may_is_a_timeout(asynchronous: bool) -> None:
     held = threading.Event()
