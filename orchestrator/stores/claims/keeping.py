@@ -149,7 +149,7 @@ def _sha256_in(payload: Payload, driver_name: str) -> str | None:
 
 def _carried_claims(text: str) -> set[str]:
     """Return the claims in a carried state's JSON text; none where the run carries nothing."""
-    scopes = _field(orjson.loads(text), "scopes") if text else None
+    scopes = _field(orjson.loads(_core(text)), "scopes") if text else None
     parts = [
         part
         for scope in (scopes or {}).values()
@@ -157,6 +157,14 @@ def _carried_claims(text: str) -> set[str]:
         for part in _field(record, "agent", "transcript") or ()
     ]
     return {claim for part in parts if (claim := _field(part, "claim")) is not None}
+
+
+def _core(text: str) -> str:
+    """Return the state's own JSON in a carried position: a line before it tells its length, packed outputs follow."""
+    if not text.startswith("["):
+        return text
+    line, _, rest = text.partition("\n")
+    return rest[: orjson.loads(line)[0]]
 
 
 def _field(value: Any, *names: str) -> Any:
