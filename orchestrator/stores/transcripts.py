@@ -59,17 +59,20 @@ class Transcripts:
             ClaimMissing: a part is not in the store: parked, until somebody puts it back.
             ClaimsUnavailable: the store does not answer: parked.
         """
-        return list(await asyncio.gather(*(self._load(part) for part in parts)))
+        named = list(dict.fromkeys(part.claim for part in parts if part.claim is not None))
+        found = await self._claims.get_many(named) if self._claims is not None else [None] * len(named)
+        kept = dict(zip(named, found, strict=True))
+        return [
+            part.messages or [] if part.claim is None else _messages(part.claim, kept[part.claim]) for part in parts
+        ]
 
-    async def _load(self, part: TranscriptPart) -> list[Message]:
-        if part.claim is None:
-            return part.messages or []
-        data = await self._claims.get(part.claim) if self._claims is not None else None
-        if data is None:
-            raise ClaimMissing(
-                f"part {part.claim} of the agent's conversation is not in the claim store",
-                hint="restore it from a backup of the store, or check that all workers share one store",
-                details={"sha256": part.claim},
-            )
-        messages: list[Message] = orjson.loads(data)
-        return messages
+
+def _messages(claim: str, data: bytes | None) -> list[Message]:
+    if data is None:
+        raise ClaimMissing(
+            f"part {claim} of the agent's conversation is not in the claim store",
+            hint="restore it from a backup of the store, or check that all workers share one store",
+            details={"sha256": claim},
+        )
+    messages: list[Message] = orjson.loads(data)
+    return messages

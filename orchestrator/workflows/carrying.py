@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic_core import from_json, to_json
 
+from orchestrator.execution.carried_text import joined, parted
 from orchestrator.execution.state import ExecutionState, StepRecord
 
 CHUNK_CHARACTERS = 256 * 1024
@@ -26,11 +26,9 @@ _VALUE: TypeAdapter[object] = TypeAdapter(object)
 
 
 def dump(state: ExecutionState) -> list[str]:
-    """Return the state as text in chunks: a line that tells the parts' lengths, the state, the packed outputs."""
+    """Return the state as text in chunks."""
     packed = {place: _text(record) for place, record in _large(state)}
-    core = _without_outputs(state, packed)
-    parts = [[*place, len(text)] for place, text in packed.items()]
-    text = "".join([to_json([len(core), parts]).decode(), "\n", core, *packed.values()])
+    text = joined(_without_outputs(state, packed), packed)
     return [text[start : start + CHUNK_CHARACTERS] for start in range(0, len(text), CHUNK_CHARACTERS)]
 
 
@@ -40,17 +38,10 @@ def load(chunks: Sequence[str]) -> ExecutionState:
     Raises:
         pydantic.ValidationError: it is none.
     """
-    text = "".join(chunks)
-    if not text.startswith("["):
-        # Before outputs were packed, the state was all there was.
-        return _STATE.validate_json(text)
-    position = text.index("\n") + 1
-    length, parts = from_json(text[:position])
-    state = _with_vars(_STATE.validate_json(text[position : position + length]))
-    position += length
-    for scope_id, step_id, length in parts:
-        state.scopes[scope_id].steps[step_id].packed = text[position : position + length]
-        position += length
+    core, packed = parted("".join(chunks))
+    state = _with_vars(_STATE.validate_json(core))
+    for (scope_id, step_id), text in packed.items():
+        state.scopes[scope_id].steps[step_id].packed = text
     return state
 
 

@@ -83,6 +83,15 @@ async def test_what_was_put_is_there_byte_for_byte(store: ClaimStore) -> None:
     assert await store.prolong([sha256_of(data), sha256_of(b"other")]) == [sha256_of(b"other")]
 
 
+async def test_several_values_are_read_in_order_and_one_that_is_missing_is_none(store: ClaimStore) -> None:
+    values = [f"value {number}".encode() for number in range(45)]
+    for data in values:
+        await store.put(sha256_of(data), data)
+    wanted = [sha256_of(b"nothing"), *(sha256_of(data) for data in reversed(values))]
+    assert await store.get_many(wanted) == [None, *reversed(values)]
+    assert await store.get_many([]) == []
+
+
 async def test_writers_of_the_same_value_do_not_disturb_each_other(store: ClaimStore) -> None:
     data = b"the same" * 50_000
     await asyncio.gather(*(store.put(sha256_of(data), data) for _ in range(20)))

@@ -127,6 +127,7 @@ CALLS = {
     "get_workflow_schema": Call("GET", "/schemas/workflow.json"),
     "evaluate_expression": Call("POST", "/expressions/evaluate", body={"expression": "1 + 1", "context": {}}),
     "get_liveness": Call("GET", "/health/live"),
+    "get_metrics": Call("GET", "/metrics"),
     "get_readiness": Call("GET", "/health/ready", EVERY),
 }
 

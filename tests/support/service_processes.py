@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 from redis import Redis
 
 from orchestrator.embedded.ports import LOOPBACK, free_port
@@ -69,9 +70,14 @@ class Part:
         """Keep it from doing anything while the block runs: its connections stay open and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
+            # Its threads stop one after the other.
+            wait_for(self._stands_still, 10, f"{self.spec.name} standing still")
             yield
         finally:
             os.kill(self.pid, signal.SIGCONT)
+
+    def _stands_still(self) -> bool:
+        return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
 
     def stop(self) -> None:
         """End it as an operator would."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,6 +35,10 @@ class FileClaims:
     async def get(self, sha256: str) -> bytes | None:
         """See `ClaimStore.get`."""
         return await self._run(lambda: self._get(self._path(sha256)))
+
+    async def get_many(self, sha256s: Sequence[str]) -> list[bytes | None]:
+        """See `ClaimStore.get_many`."""
+        return list(await asyncio.gather(*(self.get(sha256) for sha256 in sha256s)))
 
     async def prolong(self, sha256s: Collection[str]) -> list[str]:
         """See `ClaimStore.prolong`."""

@@ -18,6 +18,7 @@ from temporalio.api.sdk.v1 import ExternalStorageReference
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from orchestrator.execution.carried_text import parted
 from orchestrator.execution.errors import Unavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE
 from orchestrator.stores.claims.driver import ClaimDriver
@@ -148,8 +149,8 @@ def _sha256_in(payload: Payload, driver_name: str) -> str | None:
 
 
 def _carried_claims(text: str) -> set[str]:
-    """Return the claims in a carried state's JSON text; none where the run carries nothing."""
-    scopes = _field(orjson.loads(_core(text)), "scopes") if text else None
+    """Return the claims in a carried state's text; none where the run carries nothing."""
+    scopes = _field(orjson.loads(parted(text)[0]), "scopes") if text else None
     parts = [
         part
         for scope in (scopes or {}).values()
@@ -157,14 +158,6 @@ def _carried_claims(text: str) -> set[str]:
         for part in _field(record, "agent", "transcript") or ()
     ]
     return {claim for part in parts if (claim := _field(part, "claim")) is not None}
-
-
-def _core(text: str) -> str:
-    """Return the state's own JSON in a carried position: a line before it tells its length, packed outputs follow."""
-    if not text.startswith("["):
-        return text
-    line, _, rest = text.partition("\n")
-    return rest[: orjson.loads(line)[0]]
 
 
 def _field(value: Any, *names: str) -> Any:

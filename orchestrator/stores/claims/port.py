@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 
@@ -22,6 +22,13 @@ class ClaimStore(Protocol):
 
     async def get(self, sha256: str) -> bytes | None:
         """Return a value and prolong it; None where there is none.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+
+    async def get_many(self, sha256s: Sequence[str]) -> list[bytes | None]:
+        """Return several values, each as `get` does, in their order.
 
         Raises:
             Unavailable: the store does not answer.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
@@ -21,15 +21,20 @@ DAY_SECONDS = 24 * 3600
 KEPT_LONGER_DAYS = 7
 """A closed execution can be read for the namespace's retention; then there is a week for clocks and clean-ups."""
 BATCH = 500
+READ_AT_ONCE = 20
+"""In one call: what a turn of an agent adds to its conversation is mostly a few KB, 2 MB at the most."""
 
 # A value that is there already is not sent again.
 _PROLONG = "return redis.call('EXPIRE', KEYS[1], ARGV[1])"
 _PUT = "return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])"
 # A write on every read would swell the append-only file: once a day is enough.
 _GET = """
-local value = redis.call('GET', KEYS[1])
-if value and redis.call('TTL', KEYS[1]) < ARGV[1] - 86400 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
-return value
+local values = {}
+for number, key in ipairs(KEYS) do
+    values[number] = redis.call('GET', key)
+    if values[number] and redis.call('TTL', key) < ARGV[1] - 86400 then redis.call('EXPIRE', key, ARGV[1]) end
+end
+return values
 """
 _IDENTITY = "redis.call('SET', KEYS[1], ARGV[1], 'NX') return redis.call('GET', KEYS[1])"
 
@@ -59,7 +64,14 @@ class RedisClaims:
 
     async def get(self, sha256: str) -> bytes | None:
         """See `ClaimStore.get`."""
-        found: bytes | None = await run_script(self._redis, _GET, (self._key(sha256),), (self._expiry_seconds,))
+        return (await self.get_many([sha256]))[0]
+
+    async def get_many(self, sha256s: Sequence[str]) -> list[bytes | None]:
+        """See `ClaimStore.get_many`: one call for many small values, such as the parts of a conversation."""
+        found: list[bytes | None] = []
+        for start in range(0, len(sha256s), READ_AT_ONCE):
+            keys = [self._key(sha256) for sha256 in sha256s[start : start + READ_AT_ONCE]]
+            found += await run_script(self._redis, _GET, keys, (self._expiry_seconds,))
         return found
 
     async def prolong(self, sha256s: Collection[str]) -> list[str]:

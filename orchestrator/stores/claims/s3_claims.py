@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -78,6 +78,10 @@ class S3Claims:
             if self._is_old(found):
                 await self._touch(s3, at)
             return data
+
+    async def get_many(self, sha256s: Sequence[str]) -> list[bytes | None]:
+        """See `ClaimStore.get_many`."""
+        return list(await asyncio.gather(*(self.get(sha256) for sha256 in sha256s)))
 
     async def prolong(self, sha256s: Collection[str]) -> list[str]:
         """See `ClaimStore.prolong`."""
