@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from temporalio.client import Client, WorkflowHandle
 
 from orchestrator.client import connect, disconnect
-from orchestrator.execution.messages import ApprovalDecision, ExecutionView
+from orchestrator.execution.messages import WORKFLOW_TYPE, ApprovalDecision, ExecutionView
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import ClaimKeeper, claim_driver
 from tests.fakes.model_behaviours import text, tool_calls
@@ -68,6 +68,11 @@ async def test_the_parts_of_an_open_agents_conversation_are_prolonged(
     for key in keys:
         assert await store.expire(key, 60)
     keeper = ClaimKeeper(client, driver)
+    # Whatever a stranger starts, the others are looked through.
+    name = isolated_settings.temporal_task_queue
+    stranger = await client.start_workflow(
+        WORKFLOW_TYPE, args=["{", "["], id=f"{name}-stranger", task_queue=f"{name}-none"
+    )
 
     async def prolonged() -> bool:
         await keeper.round(open_for=timedelta(0))
@@ -76,6 +81,7 @@ async def test_the_parts_of_an_open_agents_conversation_are_prolonged(
     # Lists of executions lag a little behind.
     await eventually(prolonged)
     await handle.terminate()
+    await stranger.terminate()
     await store.aclose()
 
 

@@ -83,7 +83,11 @@ class ClaimKeeper:
                     found.add(sha256)
             if event.activity_task_scheduled_event_attributes.activity_type.name == _MODEL_TURN:
                 turns.add(event.event_id)
-            found |= await self._transcript_claims(event, turns)
+            try:
+                found |= await self._transcript_claims(event, turns)
+            except ValueError as error:
+                # A start by a stranger, say. The other claims of this execution, and all other executions, are kept on.
+                log.warning("an event names no claims that can be read", execution_id=execution_id, error=str(error))
         return found
 
     async def _transcript_claims(self, event: HistoryEvent, turns: set[int]) -> set[str]:
