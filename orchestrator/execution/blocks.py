@@ -73,8 +73,12 @@ class Blocks:
             self._more_items(place, model)
             if not place.record.scopes and "concluded" not in cursor:
                 self._conclude_foreach(place)
-        elif isinstance(model, Loop) and not place.record.scopes:
+        elif isinstance(model, Loop) and not place.record.scopes and not self._waits_between(place):
             self._next_iteration(place, model)
+
+    def _waits_between(self, place: Place) -> bool:
+        """Whether the pause before a loop's next iteration runs: the one before has just closed."""
+        return f"{place.path}~delay" in self._engine.state.timers
 
     def delay_over(self, place: Place) -> None:
         """Go on with a loop after the pause between two iterations."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.execution import events as ev
 from orchestrator.execution.errors import RequestError
 from orchestrator.execution.recovery import rerun, retried
-from orchestrator.execution.state import ROOT, TERMINAL
+from orchestrator.execution.state import ROOT, TERMINAL, StepRecord
 from tests.support.machine_driver import MachineDriver, Play, Script, state_json
 from tests.support.properties import looked_through
 from tests.unit.execution.generated_documents import documents, script_of
@@ -82,6 +82,17 @@ def test_a_loop_goes_on_with_its_iteration() -> None:
     }
     ended = MachineDriver(document(loop), {"l[1].y": [BOOM]}).run()
     assert retry_of(ended).order == ["l[1].y", "l[2].x", "l[2].y", "l[3].x", "l[3].y"]
+
+
+def test_a_retry_that_closes_an_iteration_waits_once_before_the_next() -> None:
+    turn = {"until": "loop.iteration >= 1", "max_iterations": 4, "delay_seconds": 5}
+    loop = {"step_id": "l", "step_type": "loop", **turn, "steps": [agent("x"), wait("w", 9, depends_on=["x"])]}
+    ended = MachineDriver(document(loop)).run(until=5)
+    # The last step of the iteration had completed, and the iteration had not closed.
+    state = retried(ended.definition, ended.state, "run-1")
+    state.scopes["l[0]:body"].steps["w"] = StepRecord(state="completed", output=None)
+    again = MachineDriver(ended.document, recovered=state).run()
+    assert (again.order, again.state.outcome) == (["l[1].x"], "completed")
 
 
 def test_an_end_inside_a_retry_s_beginning_may_close_what_lies_beside_it() -> None:
