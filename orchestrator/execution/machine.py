@@ -472,11 +472,11 @@ class Machine:
         if owner.record.cancelling:
             if not owner.record.scopes:
                 self._engine.settle(owner, "cancelled")
-        elif owner.record.error is not None and not run.state.part.startswith("handler:"):
+        elif owner.record.error is not None and not run.state.is_handler:
             # The block's own time is over; it fails once its scopes are closed.
             if not owner.record.scopes:
                 self._ends.fail(owner, owner.record.error, again=False)
-        elif run.state.part.startswith("handler:"):
+        elif run.state.is_handler:
             self._ends.handler_closed(owner, output, error)
         else:
             self._guarded(owner, lambda: self._blocks.closed(owner, run, output, error))

@@ -197,7 +197,7 @@ class _Recovery:
         The step's own failure is decided then, and steps of the handler that completed are not repeated.
         """
         tries = around[-1].tries + record.retried
-        scope = next((scope for scope in self._held_by(around[-1], step_id, tries) if _is_handler(scope)), None)
+        scope = next((scope for scope in self._held_by(around[-1], step_id, tries) if scope.is_handler), None)
         if scope is None:
             return False
         record.state, record.cancelling, record.finished_at, record.awaits = "running", False, None, None
@@ -256,7 +256,7 @@ class _Recovery:
     def _scopes_of(self, around: ScopeState, step: CompiledStep, record: StepRecord) -> dict[str, ScopeState]:
         """Return the scopes that are known of a block's last try, by part and prefix."""
         held = self._held_by(around, step.step_id, around.tries + record.retried)
-        return {f"{scope.prefix}:{scope.part}": scope for scope in held if not _is_handler(scope)}
+        return {f"{scope.prefix}:{scope.part}": scope for scope in held if not scope.is_handler}
 
     def _items(
         self, path: str, record: StepRecord, cursor: dict[str, Any], found: dict[str, ScopeState]
@@ -289,10 +289,6 @@ class _Recovery:
         reopened = [by_name[name] for name in due if name in by_name and name not in waiting]
         cursor["waiting"] = [name for name in due if name not in by_name or name in waiting]
         return reopened
-
-
-def _is_handler(scope: ScopeState) -> bool:
-    return scope.part.startswith("handler:")
 
 
 def _with_dependents(definition: CompiledDefinition, first: set[str]) -> list[str]:

@@ -180,6 +180,11 @@ class ScopeState:
     sees: str | None = None
     """Id of the scope of the step that a compensation undoes."""
 
+    @property
+    def is_handler(self) -> bool:
+        """Whether it holds the steps of an error handler."""
+        return self.part.startswith("handler:")
+
 
 @dataclass(slots=True)
 class Timer:
