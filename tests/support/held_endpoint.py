@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.support.local_server import served
 
 
 class HeldEndpoint:
@@ -50,14 +52,9 @@ def held_endpoint() -> Iterator[HeldEndpoint]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        endpoint = HeldEndpoint(f"http://127.0.0.1:{server.server_port}/posts")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with served(Handler) as url:
+        endpoint = HeldEndpoint(f"{url}/posts")
         try:
             yield endpoint
         finally:
             endpoint.open()
-            server.shutdown()
-            thread.join()

@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.support.local_server import served
 
 HELD_SECONDS = 120
 
@@ -85,14 +87,9 @@ def tool_endpoint() -> Iterator[ToolEndpoint]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        endpoint = ToolEndpoint(f"http://127.0.0.1:{server.server_port}/calls")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with served(Handler) as url:
+        endpoint = ToolEndpoint(f"{url}/calls")
         try:
             yield endpoint
         finally:
             endpoint.open()
-            server.shutdown()
-            thread.join()
