@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.embedded.layout import Endpoints, Layout
 from orchestrator.embedded.plan import External, Plan, plan_stack
-from orchestrator.embedded.ports import is_free
+from orchestrator.embedded.ports import PortClaims, is_free
 from orchestrator.embedded.probes import accepts
 from orchestrator.settings import Settings
 from orchestrator.supervision import Supervisor
@@ -41,6 +41,7 @@ class LocalStack:
         self._supervisor = Supervisor(say=say, on_change=self._publish)
         self._watch: asyncio.Task[None] | None = None
         self._lock: IO[str] | None = None
+        self._ports = PortClaims()
         self._plan: Plan | None = None
         self._ready = False
 
@@ -55,7 +56,7 @@ class LocalStack:
         self._lock = self._layout.lock()
         try:
             await self._clear_traces()
-            self._plan = plan_stack(self._settings, self._layout)
+            self._plan = plan_stack(self._settings, self._layout, self._ports)
             await self._start(self._plan)
         except BaseException:
             await self.stop()
@@ -108,6 +109,7 @@ class LocalStack:
         if self._watch is not None:
             await self._watch
         self._layout.endpoints_path.unlink(missing_ok=True)
+        self._ports.release()
         if self._lock is not None:
             self._lock.close()
 

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 from orchestrator.embedded.layout import Endpoints, Layout
 from orchestrator.embedded.model_server import DEFAULT_MODEL, model_server
-from orchestrator.embedded.ports import LOOPBACK, choose
+from orchestrator.embedded.ports import LOOPBACK, PortClaims
 from orchestrator.embedded.probes import ready_answer
 from orchestrator.embedded.process import ProcessSpec
 from orchestrator.embedded.temporal import temporal
@@ -49,13 +49,18 @@ class Plan:
     externals: tuple[External, ...]
 
 
-def plan_stack(settings: Settings, layout: Layout) -> Plan:
+def plan_stack(settings: Settings, layout: Layout, ports: PortClaims) -> Plan:
     """Choose parts, ports and the environment of the worker and the API.
+
+    Args:
+        settings: say which parts the user brings.
+        layout: the folder of the stack's state.
+        ports: claims those that the stack will listen on.
 
     Raises:
         MissingPart: a package of the extra `local` is absent.
     """
-    return _Planner(settings, layout).plan()
+    return _Planner(settings, layout, ports).plan()
 
 
 def uses_demo_model(settings: Settings) -> bool:
@@ -66,16 +71,16 @@ def uses_demo_model(settings: Settings) -> bool:
 class _Planner:
     """Goes through the parts, gathering what the worker and the API must know."""
 
-    def __init__(self, settings: Settings, layout: Layout) -> None:
+    def __init__(self, settings: Settings, layout: Layout, ports: PortClaims) -> None:
         self.settings = settings
         self.layout = layout
         self.servers: list[ProcessSpec] = []
         self.externals: list[External] = []
         self.environment: dict[str, str | None] = {"PYTHONUNBUFFERED": "1"}
-        self._ports: set[int] = set()
+        self._ports = ports
 
     def plan(self) -> Plan:
-        api_port = self._port(self.settings.api_port)
+        api_port = self._ports.choose(self.settings.api_port)
         host = LOOPBACK if self.settings.api_host in {"0.0.0.0", "::", "localhost"} else self.settings.api_host
         self.environment |= {"API_HOST": self.settings.api_host, "API_PORT": str(api_port)}
         is_open = self._access()
@@ -109,11 +114,6 @@ class _Planner:
         self.environment["API_AUTH"] = "off" if is_open else "on"
         return is_open
 
-    def _port(self, usual: int) -> int:
-        port = choose(usual, frozenset(self._ports))
-        self._ports.add(port)
-        return port
-
     def _is_set(self, name: str) -> bool:
         return name in self.settings.model_fields_set
 
@@ -127,7 +127,7 @@ class _Planner:
             return self.settings.redis_dsn
         secret = self.settings.redis_password
         password = secret.get_secret_value() if secret else None
-        port = self._port(USUAL_PORTS["redis"])
+        port = self._ports.choose(USUAL_PORTS["redis"])
         self.servers.append(valkey(self.layout.home / "redis", port, self.layout.log("redis"), password=password))
         login = f":{quote(password, safe='')}@" if password else ""
         self.environment["REDIS_URL"] = url = f"redis://{login}{LOOPBACK}:{port}"
@@ -140,7 +140,7 @@ class _Planner:
             target = (host.strip("[]"), int(port)) if host and port.isdigit() else None
             self.externals.append(External("Temporal", settings.temporal_address, "TEMPORAL_ADDRESS", target))
             return settings.temporal_address, settings.temporal_ui_url
-        own_port, ui_port = self._port(USUAL_PORTS["temporal"]), self._port(USUAL_PORTS["temporal_ui"])
+        own_port, ui_port = self._ports.choose(USUAL_PORTS["temporal"]), self._ports.choose(USUAL_PORTS["temporal_ui"])
         database = self.layout.home / "temporal" / "temporal.db"
         log = self.layout.log("temporal")
         namespace = settings.temporal_namespace
@@ -155,7 +155,7 @@ class _Planner:
             url = (self.settings.openai_base_url or OPENAI_URL).rstrip("/")
             self.externals.append(External("the model server", url, variable))
             return url
-        port = self._port(USUAL_PORTS["model"])
+        port = self._ports.choose(USUAL_PORTS["model"])
         self.servers.append(model_server(port, self.layout.log("model")))
         url = f"http://{LOOPBACK}:{port}/v1"
         self.environment |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "embedded-demo-model"}
@@ -185,7 +185,7 @@ class _Planner:
         """Where the worker serves its metrics."""
         address = self.settings.worker_metrics_address
         if address is None:
-            address = f"{LOOPBACK}:{self._port(USUAL_PORTS['worker_metrics'])}"
+            address = f"{LOOPBACK}:{self._ports.choose(USUAL_PORTS['worker_metrics'])}"
             self.environment["WORKER_METRICS_ADDRESS"] = address
         return address
 

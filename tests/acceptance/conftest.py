@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from orchestrator.client import connect
-from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.ports import LOOPBACK
 from tests.fakes.model_server import FakeModelServer, running_model_server
+from tests.support.ports import free_port
 from tests.support.rest import Rest
 from tests.support.service_processes import Services, running_services
 from tests.support.stuck_executions import stuck_executions

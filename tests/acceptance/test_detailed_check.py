@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from orchestrator.embedded.ports import free_port
 from tests.fakes.model_behaviours import status
 from tests.fakes.model_server import FakeModelServer
 from tests.support.commands import ROOT
 from tests.support.local_stack import bare_environment
+from tests.support.ports import free_port
 from tests.support.service_processes import Services
 
 LOG = "agent_workflow_test.log"

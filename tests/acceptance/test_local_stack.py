@@ -14,11 +14,11 @@ import httpx2
 import psutil
 import pytest
 
-from orchestrator.embedded.ports import free_port
 from orchestrator.sdk import ApiProblem, OrchestratorClient
 from tests.support.commands import ROOT, orchestrator
 from tests.support.local_stack import UpProcess, bare_environment, launch_up, running_stack
 from tests.support.polling import wait_for
+from tests.support.ports import free_port
 from tests.support.processes import descendants, is_alive
 
 LEAD = ROOT / "examples" / "lead_processing.json"

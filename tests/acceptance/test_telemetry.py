@@ -12,12 +12,13 @@ import httpx2
 import pytest
 from temporalio import bridge
 
-from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.ports import LOOPBACK
 from tests.fakes.model_behaviours import status
 from tests.fakes.model_server import FakeModelServer
 from tests.support.commands import ROOT, orchestrator
 from tests.support.monitoring import label_pairs, metric_names
 from tests.support.polling import wait_for
+from tests.support.ports import free_port
 from tests.support.rest import Rest, agent_step, lead_workflow
 from tests.support.service_processes import Services, running_services
 from tests.support.trace_collector import CollectedSpan, TraceCollector, trace_collector

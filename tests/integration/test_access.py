@@ -17,13 +17,13 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from api.roles import OPERATION_ROLES
-from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors_access import KeyExists
 from orchestrator.settings import Settings
 from orchestrator.stores.api_keys import ROLES, ApiKeys, Role
 from orchestrator.stores.redis import connect_redis
 from tests.integration.test_api_outages import silent_server
 from tests.support.api_server import problem_in, running_api
+from tests.support.ports import free_port
 
 BOOTSTRAP = "bootstrap-key-of-these-tests-0123456789"
 PARAMETERS = {"version": "1", "key_id": "00", "agent_type": "nobody", "path": "a", "name": "absent"}

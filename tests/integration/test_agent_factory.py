@@ -17,7 +17,6 @@ from redis.asyncio import Redis
 
 from orchestrator.agents import AgentContext, AgentFactory, AgentRecord, BaseAgent, PinnedRecord, agent_factory
 from orchestrator.agents import factory as factory_module
-from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors import (
     AgentExists,
     AgentNotFound,
@@ -31,6 +30,7 @@ from orchestrator.settings import Settings
 from orchestrator.stores.leases import WorkerLease, WorkerLeases
 from orchestrator.stores.redis import connect_redis
 from tests.support.polling import eventually, wait_for
+from tests.support.ports import free_port
 from tests.support.servers import running_redis
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "agents"

@@ -14,13 +14,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.ports import LOOPBACK
 from orchestrator.embedded.process import ProcessSpec, stop
 from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
 from orchestrator.settings import Settings
 from tests.support.api_server import held_lease, problem_in, running_api
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 SMALL: dict[str, Any] = {"name": "Small", "steps": [{"step_id": "only", "step_type": "transform", "value": 1}]}
 Call = tuple[str, str, dict[str, Any] | None]

@@ -10,12 +10,12 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors_steps import CircuitOpen, ModelRejected, ModelUnavailable
 from orchestrator.settings import Settings
 from orchestrator.stores.breakers import BreakerPolicy, CircuitBreakers
 from orchestrator.stores.redis import connect_redis
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 QUICK = BreakerPolicy(least_calls=4, failure_rate=0.5, window_seconds=60, open_seconds=1.0)
 

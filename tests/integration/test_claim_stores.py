@@ -18,7 +18,6 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
-from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.process import stop
 from orchestrator.embedded.valkey import valkey
 from orchestrator.execution.errors import ClaimsUnavailable, PayloadTooLarge, RedisUnavailable
@@ -26,6 +25,7 @@ from orchestrator.settings import Settings
 from orchestrator.stores.claims import ClaimStore, claim_driver, claim_errors, keep_ahead, with_claims
 from orchestrator.stores.claims.file_claims import FileClaims
 from orchestrator.stores.claims.redis_claims import RedisClaims
+from tests.support.ports import free_port
 
 LARGE = {"text": "x" * 200_000}
 DAY = 24 * 3600

@@ -16,7 +16,6 @@ from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 import orchestrator.worker
 from orchestrator.client import connect, disconnect, start_execution
-from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors import PayloadTooLarge, RedisUnavailable
 from orchestrator.execution.messages import ExecutionView, StartExecution
 from orchestrator.settings import Settings
@@ -29,6 +28,7 @@ from tests.support.api_server import problem_in, running_api
 from tests.support.executions import outcome, states, worker_with
 from tests.support.killable_redis import KillableRedis, killable_redis
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.support.stubs import Stubs
 
 MEGABYTE = 1_000_000

@@ -16,9 +16,9 @@ from orchestrator import cli
 from orchestrator.commands import outcome
 from orchestrator.definition import workflow_json_schema
 from orchestrator.embedded.layout import Endpoints, Layout
-from orchestrator.embedded.ports import free_port
 from tests.support.answers import answering
 from tests.support.commands import ROOT
+from tests.support.ports import free_port
 
 LEAD = ROOT / "examples" / "lead_processing.json"
 

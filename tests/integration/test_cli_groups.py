@@ -16,12 +16,12 @@ import httpx2
 import pytest
 
 from orchestrator.commands import group_executions, group_schedules, group_workflows
-from orchestrator.embedded.ports import free_port
 from orchestrator.settings import Settings
 from tests.support.answers import answering
 from tests.support.api_server import running_api
 from tests.support.commands import ROOT, orchestrator
 from tests.support.examples import EXAMPLES
+from tests.support.ports import free_port
 
 LEAD = EXAMPLES / "lead_processing.json"
 GROUPS = {

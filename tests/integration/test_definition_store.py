@@ -17,7 +17,6 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.valkey import valkey
 from orchestrator.execution.errors import (
     RedisUnavailable,
@@ -29,6 +28,7 @@ from orchestrator.execution.errors import (
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
+from tests.support.ports import free_port
 from tests.support.servers import running, running_redis
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -15,10 +19,11 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
-from orchestrator.embedded.ports import choose, free_port, is_free
+from orchestrator.embedded.ports import PortClaims, is_free
 from orchestrator.embedded.process import StartFailed, stop
 from orchestrator.embedded.valkey import valkey
 from orchestrator.workflows.search_attributes import TYPES
+from tests.support.ports import free_port
 from tests.support.servers import running, running_redis
 
 
@@ -79,12 +84,52 @@ async def test_a_server_that_cannot_start_says_why_and_names_its_log(tmp_path: P
         stop(first, 5)
 
 
-def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path) -> None:
+@pytest.fixture
+def claims() -> Iterator[Callable[[], PortClaims]]:
+    made: list[PortClaims] = []
+
+    def claim() -> PortClaims:
+        made.append(PortClaims())
+        return made[-1]
+
+    yield claim
+    for each in made:
+        each.release()
+
+
+def test_a_taken_port_is_replaced_by_a_free_one(tmp_path: Path, claims: Callable[[], PortClaims]) -> None:
     with running_redis(tmp_path) as url:
         taken = int(url.rpartition(":")[2])
         assert not is_free(taken)
-        assert choose(taken) != taken
-    assert choose(taken) == taken
+        assert claims().choose(taken) != taken
+    assert claims().choose(taken) == taken
+
+
+def test_stacks_that_start_at_once_choose_different_ports(claims: Callable[[], PortClaims]) -> None:
+    usual, first, second = free_port(), claims(), claims()
+    assert first.choose(usual) == usual
+    assert is_free(usual), "its server has yet to start"
+    assert usual not in {first.choose(usual), second.choose(usual)}
+    first.release()
+    assert second.choose(usual) == usual
+
+
+def test_a_claim_ends_with_its_process() -> None:
+    usual = free_port()
+    code = f"from orchestrator.embedded.ports import PortClaims; import os; PortClaims().choose({usual}); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    held = PortClaims()
+    assert held.choose(usual) == usual
+    held.release()
+
+
+def test_without_a_folder_for_claims_ports_are_chosen_all_the_same(
+    tmp_path: Path, claims: Callable[[], PortClaims], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    usual, own = free_port(), claims()
+    assert own.choose(usual) == usual
+    assert own.choose(usual) != usual
 
 
 def test_nothing_runs_after_the_block(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from orchestrator.cli import app
 from orchestrator.commands.outcome import UNREACHABLE, CommandError
-from orchestrator.embedded.ports import free_port
 from orchestrator.settings import Settings
 from tests.support.api_server import running_api
+from tests.support.ports import free_port
 
 runner = CliRunner()
 

@@ -17,7 +17,7 @@ from orchestrator.agents.connections import model_breakers
 from orchestrator.agents.tools import Toolbox, ToolContext, mcp_session
 from orchestrator.agents.tools.mcp_tools import McpServers, model_name
 from orchestrator.agents.tools.opening import RedisOffers
-from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.ports import LOOPBACK
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.errors_steps import AttemptTimeout, CircuitOpen
 from orchestrator.execution.errors_tools import (
@@ -31,6 +31,7 @@ from orchestrator.settings import McpServerSettings, Settings
 from orchestrator.stores.redis import connect_redis
 from tests.support.mcp_fixtures import program, serving_http
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.unit.guarded_http.raw_server import answer, raw_server
 
 CONTEXT = ToolContext("ex-1", "ask", "ex-1/ask/t0.0", timeout_seconds=30)

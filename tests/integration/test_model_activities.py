@@ -27,7 +27,6 @@ from orchestrator.agents.tools import Toolbox
 from orchestrator.agents.tools.python_tools import PythonTools, tool
 from orchestrator.agents.turn_costs import TurnCosts
 from orchestrator.agents.turns import AgentTurns
-from orchestrator.embedded.ports import free_port
 from orchestrator.execution.messages import StepCall
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.settings import Settings
@@ -35,6 +34,7 @@ from orchestrator.stores.transcripts import Transcripts
 from tests.fakes import model_behaviours as does
 from tests.fakes.model_server import FakeModelServer
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "agents"
 LEAD = {"lead": {"name": "Acme Corp", "budget": 50000}}

@@ -16,7 +16,6 @@ import pytest
 
 from orchestrator.agents.provider_errors import retry_after_seconds
 from orchestrator.agents.providers import ModelProviders, ModelRequest
-from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.errors_steps import (
     AttemptTimeout,
@@ -29,6 +28,7 @@ from orchestrator.settings import ProviderSettings, Settings
 from tests.fakes import model_behaviours as does
 from tests.fakes.model_server import FakeModelServer
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 SECRET = "sk-very-secret-0123456789"
 CODED_SECRET = base64.b64encode(f"key:{SECRET}".encode()).decode()

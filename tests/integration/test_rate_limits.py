@@ -13,7 +13,6 @@ from redis.asyncio import Redis
 from orchestrator.agents.connections import model_breakers
 from orchestrator.agents.model_calls import ModelCalls, rate_limits
 from orchestrator.agents.providers import ModelProviders, ModelRequest
-from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors_steps import CircuitOpen, ModelRateLimited, ModelUnavailable, RateLimitedLocally
 from orchestrator.settings import ProviderSettings, Settings
 from orchestrator.stores.rate_limits import RateLimit, RateLimits
@@ -21,6 +20,7 @@ from orchestrator.stores.redis import connect_redis
 from tests.fakes import model_behaviours as does
 from tests.fakes.model_server import FakeModelServer
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 
 @pytest.fixture

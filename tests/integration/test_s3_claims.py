@@ -18,12 +18,12 @@ from temporalio.exceptions import ApplicationError
 from orchestrator.client import connect, disconnect
 from orchestrator.commands.outcome import USAGE, CommandError
 from orchestrator.commands.services import api, worker
-from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors import ClaimsUnavailable
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_driver, claims_problem, keep_ahead, with_claims
 from orchestrator.stores.claims.s3_claims import S3Claims
 from tests.support.executions import worker_with
+from tests.support.ports import free_port
 from tests.support.stubs import Stubs
 
 LARGE = {"text": "x" * 200_000}

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from orchestrator.embedded import tether
-from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.probes import answers_ping
 from orchestrator.embedded.process import ProcessSpec, StartFailed
 from orchestrator.embedded.valkey import valkey
 from orchestrator.supervision import Supervisor
 from tests.support.polling import eventually, wait_for
+from tests.support.ports import free_port
 from tests.support.processes import is_alive
 
 

@@ -11,13 +11,13 @@ import pytest
 import structlog
 from redis.asyncio import Redis
 
-from orchestrator.embedded.ports import free_port
 from orchestrator.execution.errors import RedisUnavailable
 from orchestrator.settings import Settings
 from orchestrator.stores import token_streams
 from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.token_streams import TokenStreams
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 
 @pytest.fixture

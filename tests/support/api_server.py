@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor
 
 from api.app import create_app
-from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.ports import LOOPBACK
 from orchestrator.settings import Settings
 from orchestrator.stores.leases import WorkerLease, WorkerLeases
 from orchestrator.stores.redis import connect_redis
@@ -32,20 +33,29 @@ async def running_api(settings: Settings) -> AsyncIterator[httpx2.AsyncClient]:
     """
     if "api_auth" not in settings.model_fields_set:
         settings = settings.model_copy(update={"api_auth": "off"})
-    port = free_port()
-    config = uvicorn.Config(create_app(settings), LOOPBACK, port, log_level="warning", ws="none", access_log=False)
+    config = uvicorn.Config(create_app(settings), log_level="warning", ws="none", access_log=False)
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())
+    # Bound here and kept: nobody else can take the port while the application starts.
+    listener = socket.create_server((LOOPBACK, 0))
+    serving = asyncio.create_task(_serve(server, listener))
     try:
         while not server.started:
             assert not serving.done(), "the API did not start"
             await asyncio.sleep(0.01)
-        base = f"http://{LOOPBACK}:{port}/api/v1"
+        base = f"http://{LOOPBACK}:{listener.getsockname()[1]}/api/v1"
         async with httpx2.AsyncClient(base_url=base, timeout=30.0, trust_env=False) as client:
             yield client
     finally:
         server.should_exit = True
         await serving
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    try:
+        await server._serve([listener])
+    except SystemExit as error:
+        # It would end the event loop, and pytest would leave fixtures standing that later tests then find.
+        raise RuntimeError("the API did not start") from error
 
 
 @asynccontextmanager

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import Popen
 
-from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.ports import LOOPBACK
 from orchestrator.embedded.process import stop
 from orchestrator.embedded.valkey import valkey
+from tests.support.ports import free_port
 
 
 class KillableRedis:

@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx2
 
-from orchestrator.embedded.ports import free_port
 from orchestrator.embedded.process import last_lines
 from orchestrator.settings import Settings
 from tests.support.commands import ROOT
 from tests.support.polling import wait_for
+from tests.support.ports import free_port
 
 START_SECONDS = 90.0
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx2
 
-from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.ports import LOOPBACK
 from orchestrator.settings import McpServerSettings
 from tests.support.polling import wait_for
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 

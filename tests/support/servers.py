@@ -10,10 +10,11 @@ from pathlib import Path
 
 import httpx2
 
-from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.ports import LOOPBACK
 from orchestrator.embedded.process import ProcessSpec, stop
 from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
+from tests.support.ports import free_port
 
 
 @contextmanager

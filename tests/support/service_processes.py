@@ -16,13 +16,14 @@ import httpx2
 import psutil
 from redis import Redis
 
-from orchestrator.embedded.ports import LOOPBACK, free_port
+from orchestrator.embedded.ports import LOOPBACK
 from orchestrator.embedded.process import ProcessSpec, signal_group, stop
 from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
 from orchestrator.settings import Settings
 from tests.support.commands import ROOT
 from tests.support.polling import wait_for
+from tests.support.ports import free_port
 
 READY_SECONDS = 90.0
 

@@ -12,6 +12,7 @@ import pytest
 from orchestrator.embedded.layout import Layout
 from orchestrator.embedded.missing import MissingPart
 from orchestrator.embedded.plan import Plan, plan_stack
+from orchestrator.embedded.ports import PortClaims
 from orchestrator.settings import Settings
 
 
@@ -23,7 +24,11 @@ def _bare_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan(tmp_path: Path) -> Plan:
-    return plan_stack(Settings(), Layout(tmp_path / "home"))
+    ports = PortClaims()
+    try:
+        return plan_stack(Settings(), Layout(tmp_path / "home"), ports)
+    finally:
+        ports.release()
 
 
 def environment(found: Plan) -> dict[str, str | None]:
