@@ -53,6 +53,7 @@ from orchestrator.stores.token_streams import TokenStreams
 from orchestrator.stores.transcripts import Transcripts
 from orchestrator.stores.vectors import VectorStore, open_vectors
 from orchestrator.worker_report import WorkerReport
+from orchestrator.workflows.activations import SerialActivations
 from orchestrator.workflows.agent_workflow import AgentWorkflow
 from orchestrator.workflows.bulk_retry import BulkRetry
 from orchestrator.workflows.callback_delivery import CallbackDelivery
@@ -98,7 +99,7 @@ def build_worker(
         workflows=[AgentWorkflow, ConcurrencyGate, CallbackDelivery, BulkRetry],
         activities=activities,
         interceptors=interceptors,
-        workflow_runner=ReadableStarts(workflow_runner(settings)),
+        workflow_runner=SerialActivations(ReadableStarts(workflow_runner(settings))),
         max_cached_workflows=settings.worker_max_cached_workflows,
         max_concurrent_activities=settings.worker_max_concurrent_activities,
         max_concurrent_workflow_tasks=settings.worker_max_concurrent_workflow_tasks,

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from temporalio.api.common.v1 import Payload
-from temporalio.converter import PayloadConverter, SerializationContext, StorageDriverStoreContext
-from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails, WorkflowRunner
-from temporalio.workflow import Info
+from temporalio.converter import PayloadConverter
+from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 
 from orchestrator.execution.messages import WORKFLOW_TYPE
+from orchestrator.workflows.wrapping import WrappedInstance, WrappedRunner
 
 if TYPE_CHECKING:
     from temporalio.bridge.proto.workflow_activation import WorkflowActivation
@@ -23,22 +23,12 @@ ENCRYPTED = b"binary/encrypted"
 LONGEST_REASON = 300
 
 
-class ReadableStarts(WorkflowRunner):
+class ReadableStarts(WrappedRunner):
     """Runs workflows as another runner does, and tells an execution that its start input cannot be read.
 
     The SDK decodes a start input before any code of the workflow runs, and takes a failure of that for one of the
     worker, which a later version may not have. Most such failures are not: JSON that is broken stays broken.
-
-    Args:
-        runner: runs the workflows.
     """
-
-    def __init__(self, runner: WorkflowRunner) -> None:
-        self.runner = runner
-
-    def prepare_workflow(self, defn: object) -> None:
-        """Prepare a workflow for executions."""
-        self.runner.prepare_workflow(defn)  # type: ignore[arg-type]
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         """Return what runs one execution."""
@@ -46,21 +36,17 @@ class ReadableStarts(WorkflowRunner):
             return self.runner.create_instance(det)
         return _Instance(self.runner.create_instance(det), det)
 
-    def set_worker_level_failure_exception_types(self, types: Sequence[type[BaseException]]) -> None:
-        """Pass on what fails an execution."""
-        self.runner.set_worker_level_failure_exception_types(types)
 
-
-class _Instance(WorkflowInstance):
+class _Instance(WrappedInstance):
     def __init__(self, instance: WorkflowInstance, details: WorkflowInstanceDetails) -> None:
-        self._instance = instance
+        super().__init__(instance)
         self._details = details
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        completion = self._instance.activate(act)
+        completion = super().activate(act)
         if completion.HasField("failed") and self._made_readable(act):
             # It failed before any code of the workflow ran, and is as it was.
-            completion = self._instance.activate(act)
+            completion = super().activate(act)
         return completion
 
     def _made_readable(self, act: WorkflowActivation) -> bool:
@@ -75,18 +61,6 @@ class _Instance(WorkflowInstance):
                     arguments.extend(converter.to_payloads([{UNREADABLE: reason}]))
                     return True
         return False
-
-    def get_serialization_context(self, command_info: object) -> SerializationContext | None:
-        return self._instance.get_serialization_context(command_info)  # type: ignore[arg-type]
-
-    def get_external_store_context(self, command_info: object) -> StorageDriverStoreContext:
-        return self._instance.get_external_store_context(command_info)  # type: ignore[arg-type]
-
-    def get_info(self) -> Info:
-        return self._instance.get_info()
-
-    def get_thread_id(self) -> int | None:
-        return self._instance.get_thread_id()
 
 
 def unreadable(arguments: Sequence[Payload], converter: PayloadConverter) -> str | None:
