@@ -16,6 +16,7 @@ from api.idempotent_starts import AlreadyThere
 from api.schemas.executions import CLOSED, ExecutionDocument, RerunRequest
 from api.starts import Launch, check_input, launch
 from orchestrator.client import new_execution_id
+from orchestrator.execution.carried_text import NewerFormat
 from orchestrator.execution.errors import NoWorker, TemporalUnavailable
 from orchestrator.execution.messages import PositionPart
 from orchestrator.execution.recovery import rerun
@@ -118,7 +119,7 @@ class ExecutionRecovery:
             found = await ended_position(
                 lambda number: self._part(document, handle, number), lambda: self._services.executions.unbegun(handle)
             )
-        except (WorkflowQueryFailedError, ValidationError) as error:
+        except (WorkflowQueryFailedError, ValidationError, NewerFormat) as error:
             raise _untold(document) from error
         except RPCError as error:
             if error.status not in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.INVALID_ARGUMENT):

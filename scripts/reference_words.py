@@ -104,7 +104,7 @@ ERRORS = {
     "invalid-definition": "The pinned definition cannot be read.",
     "invalid-input": "The input of an execution that was started by reference, or of a child, breaks `input_schema`.",
     "invalid-output": "An answer or the execution's output breaks its schema.",
-    "invalid-start": "The start input is no start of ours, cannot be read, or is missing.",
+    "invalid-start": "The start input, or the state that came with it, is none of ours, cannot be read, or is missing.",
     "invalid-step-input": "A field came out wrong: `items` is no list, `seconds` no number.",
     "join-unmet": "Not enough branches of a `parallel` completed; `cause` is the first error.",
     "loop-exhausted": "The condition was not met after `max_iterations`.",

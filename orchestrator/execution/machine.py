@@ -12,13 +12,9 @@ from functools import partial
 from typing import Any
 
 from orchestrator.definition.compiled import CompiledDefinition
-from orchestrator.definition.models import (
-    AgentTask,
-    Approval,
-    WaitForSignal,
-)
+from orchestrator.definition.models import Approval
 from orchestrator.execution import events as ev
-from orchestrator.execution.advancing import YIELD_TIMER, Advancing
+from orchestrator.execution.advancing import Advancing
 from orchestrator.execution.agent_loops import AgentLoops
 from orchestrator.execution.agent_tools import is_tool_path
 from orchestrator.execution.beginning import Beginnings
@@ -29,16 +25,14 @@ from orchestrator.execution.clock import iso, parse_iso
 from orchestrator.execution.commands import AwaitChild, Command, StartTimer
 from orchestrator.execution.ending import CLEANUP_TIMER, DEADLINE_TIMER, Ending
 from orchestrator.execution.engine import Engine, Observer, Place, ScopeRun
-from orchestrator.execution.errors import OrchestratorError
-from orchestrator.execution.evaluation import expression_failure, failure_of
-from orchestrator.execution.live_data import json_bytes, scope_bytes
+from orchestrator.execution.live_data import json_bytes
 from orchestrator.execution.messages import ErrorInfo, StartExecution
-from orchestrator.execution.messages_vectors import VectorSearchResult, VectorUpsertResult
-from orchestrator.execution.requests import OUTPUT_CHECK
+from orchestrator.execution.results import Results
+from orchestrator.execution.scope_ends import ScopeEnds
 from orchestrator.execution.state import ROOT, ExecutionState, Outcome, ScopeState, StepRecord
 from orchestrator.execution.steps import StepEnds
+from orchestrator.execution.timing import Timing
 from orchestrator.execution.waiting import Waits
-from orchestrator.expressions import ExpressionError
 
 
 def new_state(
@@ -84,7 +78,6 @@ class Machine:
     ) -> None:
         self.state = state
         self._engine = Engine(definition, state, uuid, patched)
-        self._engine.listener = self
         self._ends = StepEnds(self._engine)
         self._blocks = Blocks(self._engine, self._ends)
         self._waits = Waits(self._engine, self._ends)
@@ -97,6 +90,11 @@ class Machine:
         self._advancing = Advancing(
             self._engine, definition.max_parallel, patched, self._begin, self._go_on, self._left_over
         )
+        self._results = Results(self._engine, self._ends, self._waits, self._children, self._agents, self._ending)
+        self._timing = Timing(
+            self._engine, self._ends, self._blocks, self._waits, self._children, self._ending, self._advancing
+        )
+        self._engine.listener = ScopeEnds(self._engine, self._ends, self._blocks, self._ending)
 
     @property
     def draining(self) -> bool:
@@ -242,17 +240,17 @@ class Machine:
             case ev.Started():
                 self._start()
             case ev.ActivityCompleted():
-                self._activity_completed(event)
+                self._results.activity_completed(event)
             case ev.ActivityFailed():
-                self._activity_failed(event)
+                self._results.activity_failed(event)
             case ev.ChildStarted(child_id, run_id):
-                self._of(child_id, lambda place: self._child_started(place, child_id, run_id))
-            case ev.ChildCompleted(child_id) | ev.ChildFailed(child_id):
-                self._of(child_id, lambda place: self._child_ended(place, event))
+                self._results.child_started(child_id, run_id)
+            case ev.ChildCompleted() | ev.ChildFailed():
+                self._results.child_ended(event)
             case ev.TimerFired(timer_id):
-                self._timer_fired(timer_id)
+                self._timing.fired(timer_id)
             case ev.SignalReceived(name, payload):
-                self._guarded(None, lambda: self._waits.signal(name, payload))
+                self._ends.guarded(None, lambda: self._waits.signal(name, payload))
             case ev.ApprovalGiven():
                 (self._agents if is_tool_path(event.path) else self._waits).approve(event)
             case ev.BudgetRaised(more):
@@ -262,9 +260,9 @@ class Machine:
             case ev.ParkedStepRepaired(path, action, output):
                 self._ends.repair(path, action, output)
             case ev.PauseRequested(holder, reason):
-                self._pause(holder, reason)
+                self._timing.pause(holder, reason)
             case ev.ResumeRequested(holder):
-                self._resume(holder)
+                self._timing.resume(holder)
             case ev.CancelRequested(reason):
                 self._cancel(reason)
 
@@ -293,131 +291,12 @@ class Machine:
                 # One with an error has come to its handler, which goes on by itself.
                 open_block = place.step.is_block and record.state == "running" and record.error is None
                 if open_block and not record.cancelling:
-                    self._guarded(place, partial(self._beginnings.go_on, place))
+                    self._ends.guarded(place, partial(self._beginnings.go_on, place))
             self._engine.close_if_done(run)
-
-    def _of(self, identifier: str, act: Callable[[Place], None]) -> None:
-        place = self._engine.place(*self._engine.in_flight[identifier])
-        self._guarded(place, lambda: act(place))
-
-    def _child_started(self, place: Place, child_id: str, run_id: str) -> None:
-        if self._children.started(place, child_id, run_id):
-            self._agents.affordable()
-
-    def _child_ended(self, place: Place, event: ev.ChildCompleted | ev.ChildFailed) -> None:
-        self._children.settle(place, event)
-        self._agents.affordable()
-        if place.record.agent is not None:
-            self._agents.child_ended(place, event)
-        else:
-            self._children.ended(place, event)
-
-    def _activity_completed(self, event: ev.ActivityCompleted) -> None:
-        if event.activity_id == OUTPUT_CHECK:
-            self._ending.output_checked(event.result, None, cancelled=False)
-            return
-        place = self._landed(event.activity_id)
-        if isinstance(place.step.model, WaitForSignal):
-            self._waits.signal_checked(place, valid=True)
-            return
-        if isinstance(place.step.model, AgentTask):
-            self._agents.completed(place, event)
-            return
-        place.record.attempts = event.result.attempts
-        if isinstance(event.result, VectorUpsertResult | VectorSearchResult):
-            self.state.ledger.model_calls(place.step.step_id, event.result.spent)
-        self._ends.complete(place, event.result.output)
-
-    def _activity_failed(self, event: ev.ActivityFailed) -> None:
-        if event.activity_id == OUTPUT_CHECK:
-            self._ending.output_checked(None, event.error, cancelled=event.cancelled)
-            return
-        place = self._landed(event.activity_id)
-        event, record = event.naming(place.path), place.record
-        if isinstance(place.step.model, AgentTask):
-            self._agents.failed(place, event)
-        elif record.cancelling:
-            record.attempts = max(record.attempts, event.attempts)
-            record.error = event.error.model_copy(update={"step": place.path, "outcome_unknown": True})
-            self._engine.settle(place, "cancelled")
-        elif isinstance(place.step.model, WaitForSignal) and event.error.type == "invalid-output":
-            self._guarded(place, lambda: self._waits.signal_checked(place, valid=False))
-        else:
-            record.attempts = max(record.attempts, event.attempts)
-            self._ends.fail(place, event.error.model_copy(update={"step": place.path}))
-
-    def _landed(self, identifier: str) -> Place:
-        place = self._engine.place(*self._engine.in_flight.pop(identifier))
-        if place.record.activity_id == identifier:
-            place.record.activity_id = None
-        return place
-
-    def _timer_fired(self, timer_id: str) -> None:
-        if timer_id == YIELD_TIMER:
-            self._advancing.yielding = False
-        elif timer_id == DEADLINE_TIMER:
-            self._ending.deadline()
-        elif timer_id == CLEANUP_TIMER:
-            self._ending.cleanup_late()
-        elif timer_id not in self.state.timers:
-            return
-        elif self.state.holds or self.state.fired:
-            self.state.fired.append(timer_id)
-        else:
-            self._judge_timer(timer_id)
-
-    def _judge_timer(self, timer_id: str) -> None:
-        timer = self.state.timers.pop(timer_id)
-        place = self._engine.place(timer.scope_id, timer.step_id)
-        if timer.kind == "retry":
-            self._engine.begin_again(place, new_keys=True)
-        elif timer.kind == "block":
-            self._block_late(place)
-        elif timer.kind == "delay":
-            self._guarded(place, lambda: self._blocks.delay_over(place))
-        else:
-            self._guarded(place, lambda: self._waits.timer_fired(place, timer.kind))
-
-    def _block_late(self, place: Place) -> None:
-        """A block's or child's schedule-to-close passed: what is inside ends, then it fails with `timeout`."""
-        seconds = place.step.timeouts.schedule_to_close
-        message = f"step '{place.path}': its schedule_to_close_seconds = {seconds:g} passed"
-        error = ErrorInfo(type="timeout", message=message, step=place.path, details={"kind": "schedule_to_close"})
-        if place.record.child_id is not None:
-            self._children.time_out(place, error)
-            return
-        if not place.record.scopes:
-            self._ends.fail(place, error, again=False)
-            return
-        place.record.error = error
-        for scope_id in list(place.record.scopes):
-            self._engine.end_scope(self._engine.runs[scope_id], error)
-
-    def _pause(self, holder: str, reason: str) -> None:
-        if not self.state.holds:
-            self._children.pass_on("pause", "its parent is paused")
-        self.state.holds[holder] = reason
-
-    def _resume(self, holder: str) -> None:
-        if self.state.holds.pop(holder, None) is None or self.state.holds:
-            return
-        self._released()
-
-    def _released(self) -> None:
-        """Go on after the last hold went: judge what fired meanwhile."""
-        self._children.pass_on("resume")
-        self._judge_fired()
-        self._ending.resumed()
-
-    def _judge_fired(self) -> None:
-        while self.state.fired and not self.state.holds and not self._engine.evaluator.spent:
-            timer_id = self.state.fired.pop(0)
-            if timer_id in self.state.timers:
-                self._judge_timer(timer_id)
 
     def _work_off(self) -> None:
         """Do what earlier events left to do, as far as the activation's budget allows."""
-        self._judge_fired()
+        self._timing.judge_fired()
         self._waits.match()
 
     def _left_over(self) -> bool:
@@ -430,69 +309,18 @@ class Machine:
         message = f"the execution was cancelled: {reason}" if reason else "the execution was cancelled"
         self._ending.end("cancelled", ErrorInfo(type="cancelled", message=message))
         if held:
-            self._released()
+            self._timing.released()
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
     def _begin(self, place: Place) -> None:
         place.run.queued.discard(place.step.step_id)
         self._engine.evaluator.begin()
-        self._guarded(place, lambda: self._beginnings.begin(place))
+        self._ends.guarded(place, lambda: self._beginnings.begin(place))
 
     def _go_on(self, place: Place) -> None:
         place.run.queued.discard(place.step.step_id)
-        self._guarded(place, lambda: self._agents.proceed(place))
-
-    def _guarded(self, place: Place | None, act: Callable[[], None]) -> None:
-        """Run a part of a step; what goes wrong in it fails the step, never the workflow task."""
-        try:
-            act()
-        except ExpressionError as error:
-            if place is None:
-                return
-            self._ends.fail(place, expression_failure(error, place.path), again=False)
-        except OrchestratorError as error:
-            if place is None:
-                return
-            self._ends.fail(place, failure_of(error, place.path), again=False)
-
-    # --- scopes ---------------------------------------------------------------------------------------------------
-
-    def scope_closed(self, run: ScopeRun) -> None:
-        """Go on after a scope whose steps are all terminal (the engine calls this)."""
-        if run.scope_id == ROOT:
-            self._ending.root_closed(run)
-            return
-        owner = self._engine.owner_of(run)
-        if owner is None:
-            self._ending.cleanup_closed(run)
-            return
-        output, error = self._outcome_of(run, owner)
-        self._engine.forget_scope(run)
-        if owner.record.cancelling:
-            if not owner.record.scopes:
-                self._engine.settle(owner, "cancelled")
-        elif owner.record.error is not None and not run.state.is_handler:
-            # The block's own time is over; it fails once its scopes are closed.
-            if not owner.record.scopes:
-                self._ends.fail(owner, owner.record.error, again=False)
-        elif run.state.is_handler:
-            self._ends.handler_closed(owner, output, error)
-        else:
-            self._guarded(owner, lambda: self._blocks.closed(owner, run, output, error))
-
-    def _outcome_of(self, run: ScopeRun, owner: Place) -> tuple[Any, ErrorInfo | None]:
-        if run.state.error is not None:
-            return None, run.state.error
-        try:
-            if run.compiled.output is not None:
-                return self._engine.evaluator.render(run.compiled.output, run.state), None
-            self._engine.data.require_collectable(f"step '{owner.path}'", scope_bytes(run.compiled, run.state, None))
-        except ExpressionError as error:
-            return None, expression_failure(error, owner.path)
-        except OrchestratorError as error:
-            return None, failure_of(error, owner.path)
-        return {step_id: run.state.steps[step_id].value for step_id in run.compiled.sinks}, None
+        self._ends.guarded(place, lambda: self._agents.proceed(place))
 
 
 __all__ = ["Machine", "new_state"]

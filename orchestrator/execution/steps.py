@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from orchestrator.definition.compiled import CompiledHandler, CompiledStep
@@ -125,6 +126,19 @@ class StepEnds:
             found = expression_failure(problem, place.path).model_copy(update={"cause": error})
             record.error = found
             self._fail_scope(place, found)
+
+    def guarded(self, place: Place | None, act: Callable[[], None]) -> None:
+        """Run a part of a step; what goes wrong in it fails the step, never the workflow task."""
+        try:
+            act()
+        except ExpressionError as error:
+            if place is None:
+                return
+            self.fail(place, expression_failure(error, place.path), again=False)
+        except OrchestratorError as error:
+            if place is None:
+                return
+            self.fail(place, failure_of(error, place.path), again=False)
 
     def _fail_scope(self, place: Place, error: ErrorInfo) -> None:
         """Nobody handles the error: the step fails, and its scope with it."""

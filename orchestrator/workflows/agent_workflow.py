@@ -10,18 +10,17 @@ from typing import Any
 
 from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError
 
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.execution import events as ev
+from orchestrator.execution.carried_text import NewerFormat
 from orchestrator.execution.machine import Machine, new_state
 from orchestrator.execution.messages import (
     WORKFLOW_TYPE,
     ApprovalDecision,
     BudgetRaise,
     ExecutionView,
-    LoadDefinitionInput,
-    LoadDefinitionResult,
     PositionPart,
     RequestCancelInput,
     SignalMessage,
@@ -29,27 +28,22 @@ from orchestrator.execution.messages import (
     StepRepair,
 )
 from orchestrator.execution.messages_steps import StepsAnswer, StepsAsked
-from orchestrator.execution.requests import schema_check
 from orchestrator.execution.step_pages import steps_answer
-from orchestrator.execution.views import detail_of, markdown_table, status_of, view_of
-from orchestrator.expressions import ExpressionError
+from orchestrator.execution.views import view_of
+from orchestrator.workflows.beginning_input import load_definition, read_definition, read_start, read_state
 from orchestrator.workflows.callback_delivery import await_callback_child
 from orchestrator.workflows.cancel_shield import despite_cancel
-from orchestrator.workflows.carrying import NOW_BYTES, SOON_BYTES, SOON_EVENTS, dump, load
+from orchestrator.workflows.carrying import NOW_BYTES, SOON_BYTES, SOON_EVENTS, dump
 from orchestrator.workflows.concurrency_slot import ConcurrencySlot
-from orchestrator.workflows.definition_cache import compiled
 from orchestrator.workflows.envelope import leave_envelope
-from orchestrator.workflows.event_feed import EventFeed
-from orchestrator.workflows.failures import error_info, execution_failure
+from orchestrator.workflows.failures import execution_failure
+from orchestrator.workflows.form_check import check_form
 from orchestrator.workflows.metering import meter_end
-from orchestrator.workflows.performing import Performer, summary_text
-from orchestrator.workflows.search_attributes import DETAIL, ERROR_TYPE, STATUS, once_loaded
-from orchestrator.workflows.start_inputs import UNREADABLE
+from orchestrator.workflows.performing import Performer
+from orchestrator.workflows.showing import Showing
 from orchestrator.workflows.update_ids import remember, was_taken
 
 LONGEST_REASON = 2000
-LOADED_SEARCHABLE = "loaded-searchable"
-"""Patch: a loaded definition's version and tags become search attributes."""
 CHILDREN_CARRIED = "children-carried"
 """Patch: an awaited child does not keep its parent from continuing as new."""
 
@@ -67,17 +61,21 @@ class AgentWorkflow:
         self._inbox: deque[ev.Event] = deque()
         self._performer = Performer(self._inbox)
         self._slot = ConcurrencySlot()
-        self._feed = EventFeed()
+        self._showing = Showing()
         self._history_length = 0
         self._resting: asyncio.Task[None] | None = None
         """Until its end no event is taken: the activation has computed enough."""
-        self._shown: tuple[str, str | None] = ("running", None)
         self._position: list[str] = []
         self._carried, self._begun = bool(carried), False
         self._asking_for_cancel = False
+        self._unreadable: Exception | None = None
+        """Why the run cannot begin; raised once it runs, so that queries have an execution to ask."""
         if carried:
-            self._start = _parse(start)
-            self._machine = self._restored(self._start, carried)
+            try:
+                self._start = read_start(start)
+                self._machine = self._restored(self._start, carried)
+            except (ApplicationError, NewerFormat) as error:
+                self._unreadable = error
 
     @workflow.run
     async def run(self, start: Any = None, *carried: Any) -> ExecutionView:
@@ -90,7 +88,9 @@ class AgentWorkflow:
         Raises:
             ApplicationError: the execution failed; type and message are its error's, details hold an `ExecutionView`.
         """
-        self._start = _parse(start)
+        if self._unreadable is not None:
+            raise self._unreadable
+        self._start = read_start(start)
         self._performer.history_events = self._start.history_events
         await await_callback_child(self._start, self._inbox)
         machine = self._machine = self._machine or await self._prepare(self._start)
@@ -167,7 +167,7 @@ class AgentWorkflow:
             return self.state()
         schema = machine.form_schema(decision.path)
         if schema is not None and decision.decision == "approved":
-            await self._check_form(decision, schema)
+            await check_form(machine.state, decision, schema)
         refused = machine.refusal(decision.path, decision.decision, decision.by)
         if refused is not None:
             raise ApplicationError(refused, type="wrong-state", non_retryable=True)
@@ -244,23 +244,6 @@ class AgentWorkflow:
             self._drain(machine)
         return self.state()
 
-    async def _check_form(self, decision: ApprovalDecision, schema: dict[str, Any] | bool) -> None:
-        suffix = f"/form {decision.by}"[:60]
-        machine = self._running()
-        check = schema_check(machine.state, decision.path, suffix, schema, decision.form, "the form")
-        try:
-            await workflow.execute_activity(
-                check.activity,
-                args=check.arguments,
-                activity_id=f"{check.activity_id} {workflow.uuid4().hex[:8]}",
-                start_to_close_timeout=timedelta(seconds=30),
-                schedule_to_close_timeout=timedelta(seconds=60),
-                summary=check.summary,
-            )
-        except ActivityError as error:
-            info = error_info(error.cause, decision.path)
-            raise ApplicationError(info.message, info.details, type="invalid-form", non_retryable=True) from error
-
     # --- query ----------------------------------------------------------------------------------------------------
 
     @workflow.query(description="The execution's status, steps, output and error.")
@@ -298,10 +281,9 @@ class AgentWorkflow:
     async def _prepare(self, start: StartExecution) -> Machine:
         document, version, sha256 = start.definition, start.version, start.sha256
         if document is None:
-            loaded = await self._load(start)
+            loaded = await load_definition(start)
             document, version, sha256 = loaded.definition, loaded.version, loaded.sha256
             start = start.model_copy(update={"holds": {**loaded.holds, **start.holds}})
-            _make_searchable(document, version)
         self._pin(start, document, version, sha256)
         state = new_state(self._definition, start, workflow.info().workflow_id, version)
         return Machine(self._definition, state, _fresh_id, workflow.patched).watched()
@@ -309,17 +291,10 @@ class AgentWorkflow:
     def _restored(self, start: StartExecution, carried: Sequence[str]) -> Machine:
         """Return the machine of the run before, at once: updates may come in the first task, before `run` begins."""
         self._pin(start, start.definition or {}, start.version, start.sha256)
-        return Machine(self._definition, load(carried), _fresh_id, workflow.patched).watched()
+        return Machine(self._definition, read_state(self._definition, carried), _fresh_id, workflow.patched).watched()
 
     def _pin(self, start: StartExecution, document: dict[str, Any], version: int | None, sha256: str | None) -> None:
-        try:
-            self._definition = compiled(document, sha256 or workflow.info().run_id)
-        except (ValidationError, ExpressionError) as error:
-            raise ApplicationError(
-                f"the definition of workflow '{start.workflow_id}' is invalid: {error}",
-                type="invalid-definition",
-                non_retryable=True,
-            ) from error
+        self._definition = read_definition(start, document, sha256)
         self._pinned = {"definition": document, "version": version, "sha256": sha256}
 
     def _begin(self, machine: Machine) -> None:
@@ -357,34 +332,15 @@ class AgentWorkflow:
         if events >= 2 * soon or size >= NOW_BYTES:
             machine.draining = carries and machine.drainable
 
-    async def _load(self, start: StartExecution) -> LoadDefinitionResult:
-        try:
-            loaded: LoadDefinitionResult = await workflow.execute_activity(
-                "load_definition",
-                LoadDefinitionInput.of(start),
-                result_type=LoadDefinitionResult,
-                start_to_close_timeout=timedelta(seconds=10),
-                schedule_to_close_timeout=timedelta(hours=24),
-                activity_id="~definition",
-                summary=summary_text(f"load definition {start.workflow_id}"),
-            )
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            info = error_info(error.cause, "~definition")
-            raise ApplicationError(info.message, type=info.type, non_retryable=True) from error
-        return loaded
-
     async def _finish(self, machine: Machine) -> ExecutionView:
         view = view_of(self._definition, machine.state)
         meter_end(view)
         if view.status == "cancelled":
             await leave_envelope(view)
-        self._feed.finish(machine, view)
+        self._showing.finish(machine, view)
         if view.status == "cancelled":
             raise asyncio.CancelledError
         if view.status == "failed":
-            workflow.upsert_search_attributes([ERROR_TYPE.value_set(view.error.type if view.error else "failed")])
             raise execution_failure(view)
         return view
 
@@ -403,7 +359,7 @@ class AgentWorkflow:
                 self._resting = asyncio.create_task(self._rest())
         if machine.state.signals_dropped > dropped:
             workflow.logger.warning("signals were dropped: as many as are kept wait already")
-        self._show(machine)
+        self._showing.show(self._definition, machine)
 
     @property
     def _may_drain(self) -> bool:
@@ -412,43 +368,6 @@ class AgentWorkflow:
     async def _rest(self) -> None:
         await workflow.sleep(0.001, summary="yield")
         self._resting = None
-
-    def _show(self, machine: Machine) -> None:
-        """Let people see the step table, and lists the status, where it is not Temporal's own."""
-        status = status_of(machine.state, busy=machine.busy)
-        workflow.set_current_details(markdown_table(self._definition, machine.state, status))
-        self._feed.show(machine, status, detail_of(machine.state) if status != "running" else None)
-        detail = detail_of(machine.state) if status in ("awaiting", "queued") else None
-        if machine.closed or (status, detail) == self._shown:
-            return
-        updates: list[Any] = []
-        if status != self._shown[0]:
-            updates.append(STATUS.value_unset() if status == "running" else STATUS.value_set(status))
-        if detail != self._shown[1]:
-            updates.append(DETAIL.value_unset() if detail is None else DETAIL.value_set(detail))
-        self._shown = (status, detail)
-        workflow.upsert_search_attributes(updates)
-
-
-def _parse(start: Any) -> StartExecution:
-    if isinstance(start, dict) and UNREADABLE in start:
-        raise ApplicationError(
-            f"the start input cannot be read: {start[UNREADABLE]}", type="invalid-start", non_retryable=True
-        )
-    try:
-        return StartExecution.model_validate(start)
-    except ValidationError as error:
-        raise ApplicationError(
-            f"the start input is no StartExecution: {error}", type="invalid-start", non_retryable=True
-        ) from error
-
-
-def _make_searchable(document: dict[str, Any], version: int | None) -> None:
-    """Let lists find an execution that was started by reference by its version and its definition's tags."""
-    tags = document.get("tags", {})
-    found = once_loaded(workflow.info().typed_search_attributes, version, tags if isinstance(tags, dict) else {})
-    if found and workflow.patched(LOADED_SEARCHABLE):
-        workflow.upsert_search_attributes(found)
 
 
 def _fresh_id() -> str:

@@ -24,6 +24,7 @@ from orchestrator.execution.messages import (
     StepResult,
     ValidateJsonInput,
 )
+from orchestrator.execution.position_check import misfit
 from orchestrator.execution.state import TERMINAL, ExecutionState, ScopeState
 from tests.support.machine_promises import Promises
 
@@ -111,6 +112,7 @@ class MachineDriver:
         start = StartExecution(workflow_id="driven", input=self.input, holds=self.holds)
         self._ids = Ids()
         state = self.recovered or new_state(self.definition, start, "ex-1", 1)
+        assert misfit(self.definition, state) is None, "a start from this state would be refused"
         self.machine = Machine(self.definition, state, self._ids)
         self.promises = Promises(self.definition)
         self.now = BEGIN
@@ -189,6 +191,7 @@ class MachineDriver:
         carried = state_json(self.machine.snapshot())
         restored = Machine(self.definition, _STATE.validate_json(carried), ids)
         assert state_json(restored.snapshot()) == carried, "a state changes as it is carried"
+        assert misfit(self.definition, restored.state) is None, "a client could not start from this state"
         expected = self.machine.apply(event, self.now)
         commands = restored.apply(event, self.now)
         assert _plain(commands) == _plain(expected), "a restored machine asks for something else"

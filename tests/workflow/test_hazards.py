@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +17,8 @@ from temporalio.exceptions import ApplicationError, CancelledError
 
 from orchestrator.client import DATA_CONVERTER
 from orchestrator.execution.beginning import FOREIGN_BYTES
+from orchestrator.execution.carried_text import FORMAT
+from orchestrator.execution.machine import new_state
 from orchestrator.execution.messages import (
     ExecutionView,
     LoadDefinitionInput,
@@ -23,9 +26,12 @@ from orchestrator.execution.messages import (
     StartExecution,
 )
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
+from orchestrator.execution.state import Compensation, ScopeState, StepRecord, Timer
 from orchestrator.settings import Settings
+from orchestrator.workflows.carrying import dump
 from orchestrator.workflows.start_inputs import unreadable
 from tests.support.executions import states, worker_with
+from tests.support.machine_driver import compiled
 from tests.support.polling import eventually
 from tests.support.stubs import Stubs
 
@@ -98,6 +104,74 @@ async def test_a_start_that_cannot_be_read_fails_the_execution_not_its_task(
                     await asyncio.wait_for(handle.result(), 30)
                 assert isinstance(caught.value.cause, ApplicationError)
                 assert caught.value.cause.type == "invalid-start"
+
+
+ONE_WAIT = {"steps": [{"step_id": "w", "step_type": "wait", "seconds": 0.01}]}
+
+
+def carried(**changes: Any) -> list[str]:
+    """Return the state of an execution of `ONE_WAIT` that has not begun, with changes."""
+    start = StartExecution(workflow_id="w", input={})
+    state = new_state(compiled({"name": "w", **ONE_WAIT}), start, "ex", None)
+    state.recovered = True
+    return dump(replace(state, **changes))
+
+
+async def start_from(client: Client, task_queue: str, states: list[Any]) -> WorkflowHandle[Any, Any]:
+    start = {"workflow_id": "w", "definition": {"name": "w", **ONE_WAIT}, "input": {}}
+    name = f"carried-{uuid.uuid4().hex}"
+    return await client.start_workflow("AgentWorkflow", args=[start, *states], id=name, task_queue=task_queue)
+
+
+async def test_a_state_that_is_none_fails_the_execution_not_its_task(
+    temporal_client: Client, settings: Settings, subtests: pytest.Subtests
+) -> None:
+    whole = "".join(carried())
+    other_step = ScopeState("", "", "root", "", None, {"x": StepRecord()})
+    nonsense: dict[str, list[Any]] = {
+        "text": ["nonsense"],
+        "numbers": [1, 2],
+        "an object": [{"scopes": {}}],
+        "another object's JSON": ['{"a": 1}'],
+        "half of one": [whole[: len(whole) // 2]],
+        "a scope that is missing": ['[2,[["f[0]","x",1]]]\n{}1'],
+        "no scopes": carried(scopes={}),
+        "steps of another definition": carried(scopes={"": other_step}),
+        "a timer of nobody's": carried(timers={"x": Timer("wait", "", "x", "2026-01-01T00:00:00Z")}),
+        "a compensation of nothing": carried(compensations=[Compensation("", "w", {}, {})]),
+    }
+    async with worker_with(temporal_client, settings, Stubs().all()) as runner:
+        queue = runner.settings.temporal_task_queue
+        handle = await start_from(temporal_client, queue, carried())
+        assert (await asyncio.wait_for(handle.result(), 30))["status"] == "completed"
+        for which, state in nonsense.items():
+            with subtests.test(which):
+                handle = await start_from(temporal_client, queue, state)
+                with pytest.raises(WorkflowFailureError) as caught:
+                    await asyncio.wait_for(handle.result(), 30)
+                assert isinstance(caught.value.cause, ApplicationError)
+                assert caught.value.cause.type == "invalid-start"
+                # Nobody began it, but people may ask.
+                assert (await handle.query("state"))["workflow_id"] == "w"
+
+
+async def test_a_state_of_a_later_format_waits_for_a_worker_that_can_read_it(
+    temporal_client: Client, settings: Settings
+) -> None:
+    line, _, rest = "".join(carried()).partition("\n")
+    later = f"{line[:-1]},{FORMAT + 1}]\n{rest}"
+    async with worker_with(temporal_client, settings, Stubs().all()) as runner:
+        handle = await start_from(temporal_client, runner.settings.temporal_task_queue, [later])
+
+        async def failed_task() -> bool:
+            events = [event async for event in handle.fetch_history_events()]
+            return any(event.HasField("workflow_task_failed_event_attributes") for event in events)
+
+        await eventually(failed_task)
+        description = await handle.describe()
+        assert description.status is not None
+        assert description.status.name == "RUNNING"
+        await handle.terminate("the test is over")
 
 
 def test_a_start_that_another_worker_may_read_is_no_invalid_one() -> None:
