@@ -9,8 +9,10 @@ from contextlib import suppress
 import pytest
 from temporalio.client import Client
 
+from orchestrator.definition.compiled import CompiledDefinition
+from orchestrator.execution.machine import Machine
 from orchestrator.settings import Settings
-from orchestrator.workflows.agent_workflow import AgentWorkflow
+from orchestrator.workflows.showing import Showing
 from tests.support.executions import states, worker_with
 from tests.support.stubs import Stubs
 
@@ -23,16 +25,16 @@ async def test_a_workflow_task_that_stalls_costs_neither_the_execution_nor_the_s
     temporal_client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch, heeded: bool
 ) -> None:
     """The SDK's interrupt ends the task, or comes where nothing heeds it."""
-    show, stalls = AgentWorkflow._show, [STALL_SECONDS]
+    show, stalls = Showing.show, [STALL_SECONDS]
 
-    def stalling(self: AgentWorkflow, machine: object) -> None:
-        show(self, machine)  # type: ignore[arg-type]
+    def stalling(self: Showing, definition: CompiledDefinition, machine: Machine) -> None:
+        show(self, definition, machine)
         if stalls:
             with suppress(*([] if heeded else [BaseException])):
                 time.sleep(stalls.pop())
                 time.sleep(0)
 
-    monkeypatch.setattr(AgentWorkflow, "_show", stalling)
+    monkeypatch.setattr(Showing, "show", stalling)
     step = {"step_type": "agent_task", "agent_type": "x", "task": "t"}
     async with worker_with(temporal_client, settings, Stubs().all(), worker_max_concurrent_workflow_tasks=2) as runner:
         view = await asyncio.wait_for(runner.run({"steps": [{"step_id": "a", **step}, {"step_id": "b", **step}]}), 60)
