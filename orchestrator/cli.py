@@ -10,7 +10,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from orchestrator.commands import group_executions, group_schedules, group_workflows
+from orchestrator.commands import (
+    group_agents,
+    group_audit,
+    group_breakers,
+    group_bulk,
+    group_collections,
+    group_executions,
+    group_hooks,
+    group_schedules,
+    group_sessions,
+    group_tools,
+    group_workflows,
+)
 from orchestrator.commands.options import Api, ExecutionId, Form, Output, Reason
 from orchestrator.commands.outcome import FAILED, INTERRUPTED, err, explained, report
 
@@ -20,13 +32,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-agents = typer.Typer(no_args_is_help=True, help="List, read and ask agents.")
-app.add_typer(group_executions.app, name="executions")
-app.add_typer(group_workflows.app, name="workflows")
-app.add_typer(agents, name="agents")
-app.add_typer(group_schedules.app, name="schedules")
+GROUPS = {
+    "executions": group_executions.group,
+    "bulk": group_bulk.group,
+    "workflows": group_workflows.group,
+    "schedules": group_schedules.group,
+    "hooks": group_hooks.group,
+    "agents": group_agents.group,
+    "tools": group_tools.group,
+    "sessions": group_sessions.group,
+    "collections": group_collections.group,
+    "breakers": group_breakers.group,
+    "audit": group_audit.group,
+}
+for group_name, group in GROUPS.items():
+    app.add_typer(group.app, name=group_name)
 
-AgentType = Annotated[str, typer.Argument(help="The agent's type, such as `sales`.")]
 Direct = Annotated[bool, typer.Option("--direct", help="In Redis, without the API: how the first key is made.")]
 KeyRole = Literal["viewer", "operator", "editor", "admin"]
 
@@ -153,49 +174,6 @@ def ledger(execution_id: ExecutionId, api: Api = None, output: Form = "text") ->
     from orchestrator.commands.agents import ledger
 
     raise typer.Exit(ledger(execution_id, api=api, as_json=output == "json"))
-
-
-@agents.command("list")
-def list_agents(api: Api = None, output: Form = "text") -> None:
-    """List the agents in use."""
-    from orchestrator.commands.agents import list_agents
-
-    raise typer.Exit(list_agents(api=api, as_json=output == "json"))
-
-
-@agents.command("get")
-def get_agent(agent_type: AgentType, api: Api = None) -> None:
-    """Print an agent's record (JSON)."""
-    from orchestrator.commands.agents import get_agent
-
-    raise typer.Exit(get_agent(agent_type, api=api))
-
-
-@agents.command("invoke")
-def invoke_agent(
-    agent_type: AgentType,
-    task: Annotated[str, typer.Argument(help="One of its tasks, or what it shall do.")],
-    parameters_file: Annotated[Path | None, typer.Option("--parameters", help="The task's parameters (JSON).")] = None,
-    input_file: Annotated[Path | None, typer.Option("--input", help="The execution's input (JSON).")] = None,
-    key: Annotated[str | None, typer.Option("--idempotency-key", help="The same key asks once.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show progress, print the answer.")] = False,
-    api: Api = None,
-    output: Form = "text",
-) -> None:
-    """Ask one agent without a workflow; a durable execution all the same."""
-    from orchestrator.commands.agents import invoke_agent
-
-    code = invoke_agent(
-        agent_type,
-        task,
-        parameters_path=parameters_file,
-        input_path=input_file,
-        key=key,
-        api=api,
-        wait=wait,
-        as_json=output == "json",
-    )
-    raise typer.Exit(code)
 
 
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)

@@ -36,6 +36,7 @@ from orchestrator.expressions.limits import DEFAULT_LIMITS
 from orchestrator.expressions.table import FUNCTIONS
 from orchestrator.settings import Settings
 from scripts import reference_words as words
+from scripts.reference_commands import commands
 from scripts.reference_fields import bounds_text, code, document, fields, small_parts, step_types, table, type_text
 
 Kind = TypeVar("Kind", bound=OrchestratorError)
@@ -291,6 +292,7 @@ REGIONS: dict[str, Callable[[], str]] = {
     "issue-codes": issue_codes,
     "error-types": error_types,
     "problem-codes": problem_codes,
+    "commands": commands,
     "functions": functions,
     "expression-limits": expression_limits,
 }

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Path, Response
 from api.dependencies import Services, ServicesDep
 from api.execution_links import PREFIX
 from api.json_body import StrictJsonRoute
-from api.schemas.collections import NewCollection
+from api.parameters import Cursor, Limit
+from api.schemas.collections import CollectionPage, NewCollection
 from api.schemas.problems import WITH_BODY, problems
 from api.worker_calls import api_call, ask_worker
 from orchestrator.execution.errors import CollectionExists, VectorsUnavailable
@@ -21,6 +22,7 @@ from orchestrator.execution.messages_vectors import (
     DescribeVectorsResult,
     DropCollectionInput,
 )
+from orchestrator.stores.pages import decode_cursor, encode_cursor
 
 router = APIRouter(prefix="/collections", tags=["vectors"], route_class=StrictJsonRoute)
 
@@ -29,16 +31,17 @@ CollectionName = Annotated[
 ]
 
 
-@router.get(
-    "/",
-    operation_id="list_collections",
-    summary="List the vector collections",
-    response_model=DescribeVectorsResult,
-    responses=problems(503),
-)
-async def list_collections(services: ServicesDep) -> DescribeVectorsResult:
+@router.get("/", operation_id="list_collections", summary="List the vector collections", responses=problems(422, 503))
+async def list_collections(services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> CollectionPage:
     """Ask a worker for its vector store's collections, by a standalone activity; 503 without a worker."""
-    return await ask_worker(services, "describe_vectors", DescribeVectorsResult)
+    after = decode_cursor("collections", cursor)
+    store = await ask_worker(services, "describe_vectors", DescribeVectorsResult)
+    rest = sorted((view for view in store.collections if view.name > after), key=lambda view: view.name)
+    return CollectionPage(
+        items=rest[:limit],
+        next_cursor=encode_cursor("collections", rest[limit - 1].name) if len(rest) > limit else None,
+        **store.model_dump(exclude={"collections"}),
+    )
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""`orchestrator agents` and `orchestrator ledger`: the registry, one agent asked, what was spent."""
+"""`orchestrator agents invoke` and `orchestrator ledger`: one agent asked, what was spent."""
 
 from __future__ import annotations
 
@@ -14,28 +14,6 @@ from orchestrator.commands.address import connect
 from orchestrator.commands.executions import show_document, wait_for
 from orchestrator.commands.files import read_json
 from orchestrator.commands.outcome import OK, out
-
-
-def list_agents(*, api: str | None, as_json: bool) -> int:
-    """List the agents in use; gives the exit code."""
-    with connect(api) as client:
-        found = list(client.iter_agents(limit=200))
-    if as_json:
-        out.print_json(json.dumps(found))
-        return OK
-    table = Table("agent", "kind", "version", "description")
-    for agent in found:
-        version = "" if agent["version"] is None else str(agent["version"])
-        table.add_row(escape(agent["agent_type"]), agent["kind"], version, escape(agent["description"]))
-    out.print(table)
-    return OK
-
-
-def get_agent(agent_type: str, *, api: str | None) -> int:
-    """Print an agent's record with its version; gives the exit code."""
-    with connect(api) as client:
-        out.print_json(json.dumps(client.get_agent(agent_type)))
-    return OK
 
 
 def invoke_agent(

@@ -50,7 +50,7 @@ def execute(
     input_data = read_json(input_path, "input") if input_path else {}
     with connect(api) as client:
         document = client.execute_workflow(
-            workflow_id, input_data, version=version, tags=_tags(tags) or None, idempotency_key=key
+            workflow_id, input_data, version=version, tags=read_tags(tags) or None, idempotency_key=key
         )
         execution_id = document["execution_id"]
         if not as_json:
@@ -61,7 +61,12 @@ def execute(
     return show_document(document, as_json=as_json)
 
 
-def _tags(given: Sequence[str]) -> dict[str, str]:
+def read_tags(given: Sequence[str]) -> dict[str, str]:
+    """Read tags as they are given on the command line.
+
+    Raises:
+        CommandError: one is not `key=value`.
+    """
     pairs = [tag.partition("=") for tag in given]
     wrong = [key for key, equals, _ in pairs if not (key and equals)]
     if wrong:

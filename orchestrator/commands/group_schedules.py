@@ -3,105 +3,79 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
 
-from orchestrator.commands.options import Api, Form, Most, Reason
-from orchestrator.commands.outcome import out
+from orchestrator.commands.files import read_json
+from orchestrator.commands.group import Group
+from orchestrator.commands.options import Most, Reason
+from orchestrator.sdk import OrchestratorClient
 
-app = typer.Typer(no_args_is_help=True, help="Start executions at certain times.")
+group = Group("Start executions at certain times.")
 
 ScheduleId = Annotated[str, typer.Argument(help="The schedule's id.")]
 ScheduleFile = Annotated[Path, typer.Argument(help="A schedule (JSON); `-` reads standard input.")]
+Revision = Annotated[
+    int | None, typer.Option("--expected-version", min=0, help="Refuse unless this is the schedule's revision.")
+]
+Overlap = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"]
 
 
-@app.command("list")
+@group.rows("schedule_id", "workflow_id", "paused", "note", "next_runs", name="list")
 def list_schedules(
+    client: OrchestratorClient,
     workflow: Annotated[str | None, typer.Option("--workflow", help="Of this workflow only.")] = None,
     limit: Most = 50,
-    api: Api = None,
-    output: Form = "table",
-) -> None:
+) -> Any:
     """List schedules."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show_rows
-
-    with connect(api) as client:
-        found = client.iter_schedules(workflow_id=workflow, limit=min(limit, 200))
-        show_rows(found, ("schedule_id", "workflow_id", "paused", "note", "next_runs"), output, limit)
+    return client.iter_schedules(workflow_id=workflow, limit=limit)
 
 
-@app.command()
-def get(schedule_id: ScheduleId, api: Api = None, output: Form = "table") -> None:
+@group.shows()
+def get(client: OrchestratorClient, schedule_id: ScheduleId) -> Any:
     """Show a schedule with its next and latest runs."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show
-
-    with connect(api) as client:
-        show(client.get_schedule(schedule_id), output)
+    return client.get_schedule(schedule_id)
 
 
-@app.command()
-def create(file: ScheduleFile, api: Api = None, output: Form = "table") -> None:
+@group.shows()
+def create(client: OrchestratorClient, file: ScheduleFile) -> Any:
     """Create a schedule."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.files import read_json
-    from orchestrator.commands.showing import show
-
-    schedule = read_json(file, "schedule")
-    with connect(api) as client:
-        show(client.create_schedule(schedule), output)
+    return client.create_schedule(read_json(file, "schedule"))
 
 
-@app.command()
-def update(schedule_id: ScheduleId, file: ScheduleFile, api: Api = None, output: Form = "table") -> None:
+@group.shows()
+def update(
+    client: OrchestratorClient, schedule_id: ScheduleId, file: ScheduleFile, expected_version: Revision = None
+) -> Any:
     """Replace all of a schedule."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.files import read_json
-    from orchestrator.commands.showing import show
-
-    schedule = read_json(file, "schedule")
-    with connect(api) as client:
-        show(client.put_schedule(schedule_id, schedule), output)
+    return client.put_schedule(schedule_id, read_json(file, "schedule"), expected_version=expected_version)
 
 
-@app.command()
-def pause(schedule_id: ScheduleId, reason: Reason = None, api: Api = None, output: Form = "table") -> None:
+@group.shows()
+def pause(client: OrchestratorClient, schedule_id: ScheduleId, reason: Reason = None) -> Any:
     """Start nothing until it is resumed."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show
-
-    with connect(api) as client:
-        show(client.pause_schedule(schedule_id, reason), output)
+    return client.pause_schedule(schedule_id, reason)
 
 
-@app.command()
-def resume(schedule_id: ScheduleId, reason: Reason = None, api: Api = None, output: Form = "table") -> None:
+@group.shows()
+def resume(client: OrchestratorClient, schedule_id: ScheduleId, reason: Reason = None) -> Any:
     """Start executions again."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show
-
-    with connect(api) as client:
-        show(client.resume_schedule(schedule_id, reason), output)
+    return client.resume_schedule(schedule_id, reason)
 
 
-@app.command()
-def trigger(schedule_id: ScheduleId, api: Api = None, output: Form = "table") -> None:
+@group.shows()
+def trigger(
+    client: OrchestratorClient,
+    schedule_id: ScheduleId,
+    overlap: Annotated[Overlap | None, typer.Option("--overlap", help="Other than the schedule's.")] = None,
+) -> Any:
     """Start a run now."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show
-
-    with connect(api) as client:
-        show(client.trigger_schedule(schedule_id), output)
+    return client.trigger_schedule(schedule_id, overlap)
 
 
-@app.command()
-def delete(schedule_id: ScheduleId, api: Api = None) -> None:
+@group.tells()
+def delete(client: OrchestratorClient, schedule_id: ScheduleId, expected_version: Revision = None) -> str:
     """Start nothing any more; executions that run go on."""
-    from orchestrator.commands.address import connect
-
-    with connect(api) as client:
-        client.delete_schedule(schedule_id)
-    out.print(f"{escape(schedule_id)} is deleted.")
+    client.delete_schedule(schedule_id, expected_version=expected_version)
+    return f"{schedule_id} is deleted."

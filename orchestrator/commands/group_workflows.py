@@ -3,95 +3,71 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from orchestrator.commands.options import Api, DefinitionFile, Form, InputFile, Most, Reason, WorkflowId
-from orchestrator.commands.outcome import FAILED, OK, out
+from orchestrator.commands.files import read_json
+from orchestrator.commands.group import Group
+from orchestrator.commands.options import (
+    Api,
+    DefinitionFile,
+    Expected,
+    Form,
+    InputFile,
+    Most,
+    Reason,
+    Text,
+    Version,
+    WorkflowId,
+)
+from orchestrator.commands.outcome import out
+from orchestrator.sdk import OrchestratorClient
 
-app = typer.Typer(no_args_is_help=True, help="Store and read definitions and their versions.")
+group = Group("Store and read definitions and their versions.")
 
-Version = Annotated[int | None, typer.Option("--version", min=1, help="The latest by default.")]
-Expected = Annotated[
-    int | None, typer.Option("--expected-version", min=0, help="Refuse unless this version is the latest.")
-]
 Number = Annotated[int, typer.Argument(min=1, help="A version.")]
 
 
-@app.command("list")
+@group.rows("workflow_id", "name", "version", "updated_at", name="list")
 def list_workflows(
+    client: OrchestratorClient,
     tag: Annotated[str | None, typer.Option("--tag", help="key=value.")] = None,
-    text: Annotated[str | None, typer.Option("--text", help="In id, name and description.")] = None,
+    text: Text = None,
     limit: Most = 50,
-    api: Api = None,
-    output: Form = "table",
-) -> None:
+) -> Any:
     """List workflows at their latest versions."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show_rows
-
-    with connect(api) as client:
-        found = client.iter_workflows(tag=tag, text=text, limit=min(limit, 200))
-        show_rows(found, ("workflow_id", "name", "version", "updated_at"), output, limit)
+    return client.iter_workflows(tag=tag, text=text, limit=limit)
 
 
-@app.command()
-def get(workflow_id: WorkflowId, version: Version = None, api: Api = None) -> None:
+@group.prints()
+def get(client: OrchestratorClient, workflow_id: WorkflowId, version: Version = None) -> Any:
     """Print a definition with its version (JSON)."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show
-
-    with connect(api) as client:
-        show(client.get_workflow(workflow_id, version=version), "json")
+    return client.get_workflow(workflow_id, version=version)
 
 
-@app.command()
-def create(file: DefinitionFile, api: Api = None, output: Form = "table") -> None:
+@group.shows()
+def create(client: OrchestratorClient, file: DefinitionFile) -> Any:
     """Store a definition under an id that is free."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.files import read_json
-    from orchestrator.commands.showing import show
-
-    definition = read_json(file, "definition")
-    with connect(api) as client:
-        show(client.create_workflow(definition), output)
+    return client.create_workflow(read_json(file, "definition"))
 
 
-@app.command()
+@group.shows()
 def update(
-    workflow_id: WorkflowId,
-    file: DefinitionFile,
-    expected_version: Expected = None,
-    api: Api = None,
-    output: Form = "table",
-) -> None:
+    client: OrchestratorClient, workflow_id: WorkflowId, file: DefinitionFile, expected_version: Expected = None
+) -> Any:
     """Store a definition's next version; the same content makes none."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.files import read_json
-    from orchestrator.commands.showing import show
-
-    definition = read_json(file, "definition")
-    with connect(api) as client:
-        show(client.put_workflow(workflow_id, definition, expected_version=expected_version), output)
+    return client.put_workflow(workflow_id, read_json(file, "definition"), expected_version=expected_version)
 
 
-@app.command()
-def validate(file: DefinitionFile, api: Api = None, output: Form = "table") -> None:
+@group.shows(good=lambda report: bool(report["valid"]))
+def validate(client: OrchestratorClient, file: DefinitionFile) -> Any:
     """Check a definition with what the service knows: its agents, tools and other workflows."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.files import read_json
-    from orchestrator.commands.showing import show
-
-    definition = read_json(file, "definition")
-    with connect(api) as client:
-        report = client.validate_workflow(definition)
-    show(report, output)
-    raise typer.Exit(OK if report["valid"] else FAILED)
+    return client.validate_workflow(read_json(file, "definition"))
 
 
-@app.command()
+@group.app.command()
 def execute(
     workflow_id: WorkflowId,
     input_file: InputFile = None,
@@ -111,37 +87,25 @@ def execute(
     raise typer.Exit(code)
 
 
-@app.command()
-def pause(workflow_id: WorkflowId, reason: Reason = None, api: Api = None, output: Form = "table") -> None:
+@group.shows()
+def pause(client: OrchestratorClient, workflow_id: WorkflowId, reason: Reason = None) -> Any:
     """Hold every execution of a workflow, those that start meanwhile, too."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show
-
-    with connect(api) as client:
-        show(client.pause_workflow(workflow_id, reason), output)
+    return client.pause_workflow(workflow_id, reason)
 
 
-@app.command()
-def resume(workflow_id: WorkflowId, reason: Reason = None, api: Api = None, output: Form = "table") -> None:
+@group.shows()
+def resume(client: OrchestratorClient, workflow_id: WorkflowId, reason: Reason = None) -> Any:
     """Let the executions of a paused workflow go on."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show
-
-    with connect(api) as client:
-        show(client.resume_workflow(workflow_id, reason), output)
+    return client.resume_workflow(workflow_id, reason)
 
 
-@app.command()
-def versions(workflow_id: WorkflowId, api: Api = None, output: Form = "table") -> None:
+@group.rows("version", "sha256", "updated_at")
+def versions(client: OrchestratorClient, workflow_id: WorkflowId, limit: Most = 200) -> Any:
     """List a workflow's versions, newest first."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show_rows
-
-    with connect(api) as client:
-        show_rows(client.iter_workflow_versions(workflow_id, limit=200), ("version", "sha256", "updated_at"), output)
+    return client.iter_workflow_versions(workflow_id, limit=limit)
 
 
-@app.command()
+@group.app.command()
 def diff(workflow_id: WorkflowId, version: Number, other: Number, api: Api = None, output: Form = "table") -> None:
     """Show what makes one version of another."""
     from orchestrator.commands.address import connect
@@ -155,47 +119,28 @@ def diff(workflow_id: WorkflowId, version: Number, other: Number, api: Api = Non
         out.print(escape(found["text"]))
 
 
-@app.command()
+@group.shows()
 def restore(
-    workflow_id: WorkflowId,
-    version: Number,
-    expected_version: Expected = None,
-    api: Api = None,
-    output: Form = "table",
-) -> None:
+    client: OrchestratorClient, workflow_id: WorkflowId, version: Number, expected_version: Expected = None
+) -> Any:
     """Store an earlier version's content as the next version."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.showing import show
-
-    with connect(api) as client:
-        show(client.restore_workflow_version(workflow_id, version, expected_version=expected_version), output)
+    return client.restore_workflow_version(workflow_id, version, expected_version=expected_version)
 
 
-@app.command()
-def delete(workflow_id: WorkflowId, expected_version: Expected = None, api: Api = None) -> None:
+@group.tells()
+def delete(client: OrchestratorClient, workflow_id: WorkflowId, expected_version: Expected = None) -> str:
     """Refuse new starts; executions run on and versions stay readable."""
-    from orchestrator.commands.address import connect
-
-    with connect(api) as client:
-        client.delete_workflow(workflow_id, expected_version=expected_version)
-    out.print(f"{escape(workflow_id)} is deleted; `workflows restore` brings it back.")
+    client.delete_workflow(workflow_id, expected_version=expected_version)
+    return f"{workflow_id} is deleted; `workflows restore` brings it back."
 
 
-@app.command()
+@group.shows(good=lambda report: bool(report["status"] == "completed"))
 def simulate(
+    client: OrchestratorClient,
     workflow_id: WorkflowId,
     scenario: Annotated[Path | None, typer.Option("--scenario", help="Input, mocks, messages (JSON).")] = None,
     version: Version = None,
-    api: Api = None,
-    output: Form = "table",
-) -> None:
+) -> Any:
     """Show what a workflow would do, with mocks and time skipped; 1 where it would not complete."""
-    from orchestrator.commands.address import connect
-    from orchestrator.commands.files import read_json
-    from orchestrator.commands.showing import show
-
     given = read_json(scenario, "scenario") if scenario else None
-    with connect(api) as client:
-        report = client.simulate_workflow(workflow_id, given, version=version)
-    show(report, output)
-    raise typer.Exit(OK if report["status"] == "completed" else FAILED)
+    return client.simulate_workflow(workflow_id, given, version=version)

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 import typer
 
 Output = Literal["table", "text", "json"]
+Status = Literal[
+    "queued", "running", "paused", "awaiting", "completed", "failed", "cancelled", "terminated", "timed_out"
+]
 Api = Annotated[
     str | None,
     typer.Option(
@@ -22,3 +25,8 @@ Reason = Annotated[str | None, typer.Option("--reason", help="Kept with the acti
 Most = Annotated[int, typer.Option("--limit", min=1, help="How many at most.")]
 DefinitionFile = Annotated[Path, typer.Argument(help="A workflow definition (JSON); `-` reads standard input.")]
 InputFile = Annotated[Path | None, typer.Option("--input", help="The input (JSON).")]
+Text = Annotated[str | None, typer.Option("--text", help="In id, name and description.")]
+Version = Annotated[int | None, typer.Option("--version", min=1, help="The latest by default.")]
+Expected = Annotated[
+    int | None, typer.Option("--expected-version", min=0, help="Refuse unless this version is the latest.")
+]

@@ -16,7 +16,7 @@ from orchestrator.commands.options import Output
 from orchestrator.commands.outcome import out
 from orchestrator.commands.watching import coloured
 
-_PROSE = ("name", "note", "next_runs")
+_PROSE = ("note", "next_runs", "description", "last_error", "reason")
 """Columns that may be wrapped. Others are for copying: a narrow terminal breaks the line, and cuts nothing off."""
 _PROSE_WIDTH = 40
 _WIDEST = 1000

@@ -14,8 +14,8 @@ from orchestrator.sdk.documents import (
     AgentVersions,
     BreakerDocument,
     BreakerList,
+    CollectionPage,
     CollectionView,
-    DescribeVectorsResult,
     ExecutionDocument,
     SessionDocument,
     ToolDocument,
@@ -156,9 +156,11 @@ class AgentOperations:
         return delete(path("sessions", session_id))
 
     @Operation
-    def list_collections(self) -> Call[DescribeVectorsResult]:
-        """The vector collections, as a worker sees them."""
-        return get("/collections/")
+    def list_collections(self, *, limit: int | None = None, cursor: str | None = None) -> Call[CollectionPage]:
+        """A page of the vector collections, as a worker sees them."""
+        return get("/collections/", limit=limit, cursor=cursor)
+
+    iter_collections = items_of(list_collections, CollectionView)
 
     @Operation
     def create_collection(self, name: str, dimensions: int, *, distance: str | None = None) -> Call[CollectionView]:

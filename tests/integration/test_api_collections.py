@@ -44,7 +44,7 @@ async def test_a_collection_is_created_listed_read_and_deleted(api: httpx2.Async
     await store.upsert("notes", [VectorPoint("a", [1.0, 0.0, 0.0])])
 
     listed = (await api.get("/collections/")).json()
-    assert [item["name"] for item in listed["collections"]] == ["notes"]
+    assert [item["name"] for item in listed["items"]] == ["notes"]
     assert (await api.get("/collections/notes")).json() == {**created.json(), "points": 1}
 
     assert (await api.delete("/collections/notes")).status_code == 204
@@ -52,6 +52,23 @@ async def test_a_collection_is_created_listed_read_and_deleted(api: httpx2.Async
     problem_in(await api.delete("/collections/notes"), 404, "collection-not-found")
     again = await api.post("/collections/", json={"name": "notes", "dimensions": 2, "distance": "dot"})
     assert (again.status_code, again.json()["points"]) == (201, 0)
+
+
+async def test_collections_are_paged_by_name(api: httpx2.AsyncClient) -> None:
+    for name in ("c", "a", "e", "b", "d"):
+        assert (await api.post("/collections/", json={"name": name, "dimensions": 3})).status_code == 201
+    pages: list[list[str]] = []
+    cursor = None
+    while cursor is not None or not pages:
+        query = {"limit": 2, **({"cursor": cursor} if cursor else {})}
+        page = (await api.get("/collections/", params=query)).json()
+        assert (page["healthy"], page["kind"], page["error"]) == (True, "embedded", None)
+        pages.append([item["name"] for item in page["items"]])
+        cursor = page["next_cursor"]
+    assert pages == [["a", "b"], ["c", "d"], ["e"]]
+    problem_in(await api.get("/collections/?limit=0"), 422, "invalid-request")
+    foreign = (await api.get("/workflows/?limit=1")).json()["next_cursor"] or "YWJj"
+    problem_in(await api.get("/collections/", params={"cursor": foreign}), 422, "invalid-request")
 
 
 async def test_an_existing_collection_is_not_created_again(api: httpx2.AsyncClient) -> None:

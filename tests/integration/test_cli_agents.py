@@ -50,7 +50,7 @@ async def test_agents_are_listed_and_read(orchestrator: ApiCli) -> None:
     told = await orchestrator("agents", "list")
     assert told.code == 0
     assert "sales" in told.out and "Sells [bold]things[/]" in told.out
-    listed = json.loads((await orchestrator("agents", "list", "--output", "json")).out)
+    listed = json.loads((await orchestrator("agents", "list", "--output", "json")).out)["items"]
     assert [agent["agent_type"] for agent in listed] == ["sales"]
     assert json.loads((await orchestrator("agents", "get", "sales")).out)["record"] == RECORD
     told = await orchestrator("agents", "get", "sale")
@@ -58,10 +58,25 @@ async def test_agents_are_listed_and_read(orchestrator: ApiCli) -> None:
     assert "did you mean 'sales'?" in told.err
 
 
+async def test_an_agent_is_registered_changed_and_deleted(orchestrator: ApiCli, tmp_path: Path) -> None:
+    file = tmp_path / "agent.json"
+    file.write_text(json.dumps({"agent_type": "buyer", "description": "Buys"}))
+    assert json.loads((await orchestrator("agents", "create", file, "-o", "json")).out)["version"] == 1
+    file.write_text(json.dumps({"agent_type": "buyer", "description": "Buys more"}))
+    assert json.loads((await orchestrator("agents", "update", "buyer", file, "-o", "json")).out)["version"] == 2
+    stale = await orchestrator("agents", "update", "buyer", file, "--expected-version", "1")
+    assert (stale.code, stale.out) == (1, "")
+    versions = json.loads((await orchestrator("agents", "versions", "buyer", "-o", "json")).out)["items"]
+    assert [item["version"] for item in versions] == [2, 1]
+    assert json.loads((await orchestrator("agents", "health", "buyer", "-o", "json")).out)["agent_type"] == "buyer"
+    assert (await orchestrator("agents", "delete", "buyer")).code == 0
+    assert (await orchestrator("agents", "get", "buyer")).code == 1
+
+
 async def test_all_pages_of_agents_are_listed(orchestrator: ApiCli) -> None:
     for number in range(201):
         assert (await orchestrator.http.post("/agents/", json={"agent_type": f"a{number:03}"})).status_code == 201
-    listed = json.loads((await orchestrator("agents", "list", "--output", "json")).out)
+    listed = json.loads((await orchestrator("agents", "list", "--output", "json")).out)["items"]
     assert len({agent["agent_type"] for agent in listed}) == len(listed) == 202
 
 

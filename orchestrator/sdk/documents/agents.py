@@ -98,6 +98,16 @@ class BreakerList(TypedDict):
     next_cursor: NotRequired[str | None]
 
 
+class CollectionPage(TypedDict):
+    """Collections in the order of their names, and how the worker's vector store does."""
+
+    items: list[CollectionView]
+    next_cursor: NotRequired[str | None]
+    kind: Literal["embedded", "remote", "none"]
+    healthy: bool
+    error: NotRequired[str | None]
+
+
 class CollectionView(TypedDict):
     """A collection and what it holds."""
 
@@ -105,15 +115,6 @@ class CollectionView(TypedDict):
     points: int
     dimensions: NotRequired[int | None]
     distance: NotRequired[str | None]
-
-
-class DescribeVectorsResult(TypedDict):
-    """The worker's vector store as the API shows it."""
-
-    kind: Literal["embedded", "remote", "none"]
-    healthy: bool
-    error: NotRequired[str | None]
-    collections: NotRequired[list[CollectionView]]
 
 
 class McpServerView(TypedDict):
