@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 import uuid
 from collections.abc import AsyncIterator, Generator, Iterator
-from typing import NoReturn
 
 import httpx2
 import pytest
@@ -15,50 +12,36 @@ from temporalio.client import Client
 
 from orchestrator.settings import Settings
 from tests.support.model_server_fixture import model_server as model_server
-from tests.support.servers import running_redis, running_s3, running_temporal
+from tests.support.servers import redis_server, s3_server, temporal_server
+from tests.support.standing_servers import revive, standing
 from tests.support.stuck_executions import stuck_executions
 
-LONGEST_TEARDOWN_SECONDS = 150
+pytest_plugins = ["tests.support.local_failures"]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Generator[None, None, None]:
-    """End a teardown that hangs, with an error.
-
-    A test's own time limit fires once. A worker whose eviction of a workflow went wrong, as it can where the machine
-    stalls, holds its event loop for ever after that.
-    """
-    ended, main = threading.Event(), threading.get_ident()
-
-    def watch() -> None:
-        # Whatever else hangs after that is ended in its turn.
-        while not ended.wait(LONGEST_TEARDOWN_SECONDS):
-            signal.pthread_kill(main, signal.SIGUSR1)
-
-    before = signal.signal(signal.SIGUSR1, _hung)
-    threading.Thread(target=watch, daemon=True).start()
+    """Fail the test in which a server of the session ended, and no other."""
     try:
         return (yield)
     finally:
-        ended.set()
-        signal.signal(signal.SIGUSR1, before)
-
-
-def _hung(number: int, frame: object) -> NoReturn:
-    raise TimeoutError("the teardown hung")
+        ended = revive()
+        assert not ended, "\n".join(ended)
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real Redis with an append-only file."""
-    with running_redis(tmp_path_factory.mktemp("redis")) as url:
+    folder = tmp_path_factory.mktemp("redis")
+    with standing(lambda: redis_server(folder)) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """host:port of a real Temporal server with our search attributes."""
-    with running_temporal(tmp_path_factory.mktemp("temporal")) as address:
+    folder = tmp_path_factory.mktemp("temporal")
+    with standing(lambda: temporal_server(folder)) as address:
         yield address
         assert asyncio.run(_stuck(address)) == {}, "executions whose workflow task fails over and over"
 
@@ -83,7 +66,8 @@ def isolated_settings(settings: Settings) -> Settings:
 @pytest.fixture(scope="session")
 def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server that speaks S3."""
-    with running_s3(tmp_path_factory.mktemp("s3")) as url:
+    folder = tmp_path_factory.mktemp("s3")
+    with standing(lambda: s3_server(folder)) as url:
         yield url
 
 

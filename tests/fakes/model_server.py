@@ -139,14 +139,15 @@ def running_model_server(port: int = 0) -> Iterator[FakeModelServer]:
 
     thread = threading.Thread(target=run, name="fake-model-server", daemon=True)
     thread.start()
-    ready.wait(10)
+    started = ready.wait(60)
     if failure:
         raise failure[0]
+    assert started, "the fake model server does not start"
     try:
         yield server
     finally:
         stops[0]()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive(), "the fake model server does not end"
 
 

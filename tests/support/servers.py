@@ -29,26 +29,20 @@ def running(spec: ProcessSpec) -> Iterator[int]:
         stop(process, spec.stop_seconds)
 
 
-@contextmanager
-def running_redis(folder: Path, port: int | None = None) -> Iterator[str]:
-    """A Redis; gives its URL."""
+def redis_server(folder: Path, port: int | None = None) -> tuple[ProcessSpec, str]:
+    """A Redis, and its URL."""
     port = port or free_port()
-    with running(valkey(folder / "redis", port, folder / "redis.log")):
-        yield f"redis://{LOOPBACK}:{port}"
+    return valkey(folder / "redis", port, folder / "redis.log"), f"redis://{LOOPBACK}:{port}"
 
 
-@contextmanager
-def running_temporal(folder: Path, port: int | None = None) -> Iterator[str]:
-    """A Temporal server; gives its address, host:port."""
+def temporal_server(folder: Path, port: int | None = None) -> tuple[ProcessSpec, str]:
+    """A Temporal server, and its address, host:port."""
     port, ui_port = port or free_port(), free_port()
-    spec = temporal(folder / "temporal.db", port, ui_port, folder / "temporal.log")
-    with running(spec):
-        yield f"{LOOPBACK}:{port}"
+    return temporal(folder / "temporal.db", port, ui_port, folder / "temporal.log"), f"{LOOPBACK}:{port}"
 
 
-@contextmanager
-def running_s3(folder: Path) -> Iterator[str]:
-    """A server that speaks S3, its buckets in memory, open to any credentials; gives its URL."""
+def s3_server(folder: Path) -> tuple[ProcessSpec, str]:
+    """A server that speaks S3, its buckets in memory, open to any credentials, and its URL."""
     port = free_port()
     url = f"http://{LOOPBACK}:{port}"
 
@@ -60,5 +54,20 @@ def running_s3(folder: Path) -> Iterator[str]:
                 return False
 
     argv = [str(Path(sys.executable).with_name("moto_server")), "-H", LOOPBACK, "-p", str(port)]
-    with running(ProcessSpec("s3", argv, folder / "s3.log", ready)):
+    return ProcessSpec("s3", argv, folder / "s3.log", ready), url
+
+
+@contextmanager
+def running_redis(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A Redis; gives its URL."""
+    spec, url = redis_server(folder, port)
+    with running(spec):
         yield url
+
+
+@contextmanager
+def running_temporal(folder: Path, port: int | None = None) -> Iterator[str]:
+    """A Temporal server; gives its address, host:port."""
+    spec, address = temporal_server(folder, port)
+    with running(spec):
+        yield address

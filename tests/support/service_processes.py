@@ -178,10 +178,15 @@ class Services:
 
 @contextmanager
 def running_services(folder: Path, model_url: str, **variables: str) -> Iterator[Services]:
-    """The service, ready; ended with the block."""
-    services = Services(folder, model_url, variables)
+    """The service, ready; ended with the block. A machine that stalls gets a second try."""
+    services = Services(folder / "first", model_url, variables)
     try:
-        services.make_whole()
+        try:
+            services.make_whole()
+        except AssertionError:
+            services.stop()
+            services = Services(folder / "second", model_url, variables)
+            services.make_whole()
         yield services
     finally:
         services.stop()
