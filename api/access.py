@@ -72,14 +72,18 @@ async def _check_key(request: Request, access: Access) -> None:
         raise Unauthenticated("this operation needs an API key", hint=hint)
     if len(token) > LONGEST_TOKEN:
         raise Unauthenticated("what was sent is no API key", hint="check that it was copied whole")
-    address = request.client.host if request.client else "unknown"
-    access.key = await services_of(request).keys.admit(token, address)
+    access.key = await services_of(request).keys.admit(token, address_of(request))
     if not allows(access.key.role, access.needed):
         request.state.access = access
         raise Forbidden(
             f"the role '{access.key.role}' of the API key '{access.name}' does not allow this operation",
             hint=f"it needs the role '{access.needed}'" if access.needed else None,
         )
+
+
+def address_of(request: Request) -> str:
+    """Return where a request comes from, under which failures to authenticate are counted."""
+    return request.client.host if request.client else "unknown"
 
 
 def token_of(request: Request) -> str:

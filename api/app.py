@@ -59,6 +59,7 @@ from orchestrator.stores.audit import AuditLog
 from orchestrator.stores.cell_rates import CellRates
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.event_streams import EventStreams
+from orchestrator.stores.failed_attempts import FailedAttempts
 from orchestrator.stores.leases import WorkerLeases
 from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.token_streams import TokenStreams
@@ -100,6 +101,9 @@ def create_app(settings: Settings) -> FastAPI:
                 gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
                 secrets=Secrets.from_settings(settings),
                 hook_rates=CellRates(redis, settings.redis_key_prefix, "hooks", settings.api_hooks_per_minute),
+                hook_failures=FailedAttempts(
+                    redis, settings.redis_key_prefix, "hooks", settings.api_failures_per_minute
+                ),
                 events=EventFrames(
                     hub, streams, TokenStreams(watching, settings.redis_key_prefix), EventEnds(reader, streams)
                 ),

@@ -21,6 +21,7 @@ from orchestrator.stores.api_keys import ApiKeys
 from orchestrator.stores.audit import AuditLog
 from orchestrator.stores.cell_rates import CellRates
 from orchestrator.stores.definitions import DefinitionStore
+from orchestrator.stores.failed_attempts import FailedAttempts
 from orchestrator.stores.leases import WorkerLeases
 
 
@@ -42,6 +43,7 @@ class Services:
     gates: ConcurrencyGates
     secrets: Secrets
     hook_rates: CellRates
+    hook_failures: FailedAttempts
     events: EventFrames
 
 

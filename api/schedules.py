@@ -26,7 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from api.dependencies import Services
 from api.execution_lists import tags_of
-from api.schedule_revisions import check_revision, revision_of, update_revision
+from api.schedule_revisions import check_revision, claim_deletion, revision_of, update_revision
 from api.schedule_times import spec_of
 from api.schemas.schedules import (
     NewSchedule,
@@ -166,7 +166,8 @@ class ScheduleService:
         """
         found = await self._describe(schedule_id)
         _action_of(found)
-        check_revision(found, if_revision)
+        if if_revision is not None:
+            await self._claim_deletion(found, if_revision)
         await self._act(schedule_id, "delete")
 
     async def pause(self, schedule_id: str, reason: str) -> ScheduleDocument:
@@ -256,6 +257,13 @@ class ScheduleService:
                 return await self._client.get_schedule_handle(schedule_id).describe()
         except RPCError as error:
             raise _refused(error, schedule_id) from error
+
+    async def _claim_deletion(self, found: ScheduleDescription, revision: int) -> None:
+        try:
+            async with self._calls.bounded():
+                await claim_deletion(self._client, found, revision)
+        except RPCError as error:
+            raise _refused(error, found.id) from error
 
     async def _act(self, schedule_id: str, action: str, **options: Any) -> None:
         handle = self._client.get_schedule_handle(schedule_id)

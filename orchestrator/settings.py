@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     api_hooks_per_minute: int = Field(6000, ge=1, le=1_000_000)
     """Genuine messages to the hook of one workflow, over all API processes; a sixth of it at once."""
     api_failures_per_minute: int = Field(20, ge=1)
-    """Failed attempts to authenticate from one address before it is told to wait."""
+    """Failed attempts to authenticate from one address, with one key or to one hook, before it is told to wait."""
     api_codec_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Origins of Temporal Web UIs whose pages may ask the codec; absent, that of `TEMPORAL_UI_URL`."""
     api_audit_entries: int = Field(100_000, ge=100, le=10_000_000)

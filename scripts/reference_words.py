@@ -41,7 +41,8 @@ SETTINGS = {
     "api_requests_per_minute": "Requests of one key, over all API processes; a sixth of them at once. Then 429.",
     "api_hooks_per_minute": "Genuine messages to the hook of one workflow, over all API processes; a sixth of them at "
     "once. Then 429.",
-    "api_failures_per_minute": "Failed attempts to authenticate from one address with one key; then 429.",
+    "api_failures_per_minute": "Failed attempts to authenticate from one address, with one key or to one hook; then "
+    "429.",
     "worker_max_concurrent_activities": "Activities in flight per worker.",
     "worker_max_concurrent_workflow_tasks": "Workflow tasks in flight per worker.",
     "worker_max_cached_workflows": "Executions kept in memory per worker, about 34 KB each; others are replayed.",

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 
+from api.access import address_of
 from api.dependencies import ServicesDep, services_of
 from api.hooks import HookMessage, input_of, message_id_of, verify
 from api.idempotent_starts import AlreadyThere, keyed_start
@@ -15,6 +16,7 @@ from api.schemas.executions import ExecuteRequest, ExecutionDocument
 from api.schemas.problems import WITH_BODY, problems
 from api.start_answers import answer_start
 from api.starts import check_input, pin_definition, start
+from orchestrator.execution.errors_schedules import InvalidSignature
 
 
 class SignedRoute(StrictJsonRoute):
@@ -27,11 +29,21 @@ class SignedRoute(StrictJsonRoute):
             WorkflowNotFound: no such workflow.
             WorkflowDeleted: it starts no more executions.
             InvalidSignature: it is not genuine; whatever else is wrong with it is not told.
-            TooManyRequests: the hook has had its share.
+            TooManyRequests: the hook has had its share, or the address sent it too much that was not genuine.
         """
         services, workflow_id = services_of(request), existing_workflow_id(request.path_params["workflow_id"])
+        await services.hook_failures.check(
+            address_of(request),
+            workflow_id,
+            f"too many messages from this address to the hook of workflow '{workflow_id}' were not genuine",
+            "correct the secret or the sender's clock; API_FAILURES_PER_MINUTE is the limit",
+        )
         stored = await pin_definition(services, workflow_id, None)
-        webhook = await verify(services, stored, request.headers, body)
+        try:
+            webhook = await verify(services, stored, request.headers, body)
+        except InvalidSignature:
+            await services.hook_failures.note(address_of(request), workflow_id)
+            raise
         # Only what is genuine counts: nobody else can use up the sender's share.
         await services.hook_rates.take(
             workflow_id,

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from orchestrator.execution.errors_access import KeyExists, KeyNotFound, TooManyRequests, Unauthenticated
 from orchestrator.settings import Settings
 from orchestrator.stores.cell_rates import TAKE, burst_of
+from orchestrator.stores.failed_attempts import COUNT_FAILURES, FAILURE_WINDOW_SECONDS, source_of
 from orchestrator.stores.redis import redis_errors, run_durable_script, run_script
 
 Role = Literal["viewer", "operator", "editor", "admin"]
@@ -25,7 +26,6 @@ ROLES: tuple[Role, ...] = ("viewer", "operator", "editor", "admin")
 BOOTSTRAP = "bootstrap"
 """Name of the key that API_BOOTSTRAP_KEY sets; no other key has it."""
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,99}$"
-FAILURE_WINDOW_SECONDS = 60
 _TOKEN = re.compile(r"aok_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _WRONG = "the API key is not valid"
 
@@ -58,16 +58,16 @@ return cjson.encode(record)
 # compares once more.
 _ADMIT = (
     TAKE
+    + COUNT_FAILURES
     + """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
 local failures = raw and KEYS[3] or KEYS[4]
-if tonumber(redis.call('GET', failures) or '0') >= tonumber(ARGV[5]) then
-  return {'blocked', math.max(1, redis.call('PTTL', failures)), false}
-end
+local closed = blocked(failures, ARGV[5])
+if closed > 0 then return {'blocked', closed, false} end
 if not raw or cjson.decode(raw).digest ~= ARGV[2] then
-  if redis.call('INCR', failures) == 1 then redis.call('PEXPIRE', failures, ARGV[6]) end
+  failed(failures, ARGV[6])
   return {'wrong', 0, raw}
 end
 local wait = take(KEYS[2], now, tonumber(ARGV[3]), tonumber(ARGV[4]))
@@ -209,8 +209,7 @@ class ApiKeys:
 
     async def _ask(self, token: str, address: str, pepper: bytes) -> tuple[str, float, str | None, str]:
         key_id, digest = _id_of(token), _digest(pepper, token)
-        source = hashlib.sha256(address.encode()).hexdigest()[:16]
-        failed = f"{self._base}:failed:{source}"
+        failed = f"{self._base}:failed:{source_of(address)}"
         keys = (self._records, f"{self._base}:rate:{key_id}", f"{failed}:{key_id}", f"{failed}:unknown")
         args = (key_id, digest, self._limit, burst_of(self._limit), self._failures, FAILURE_WINDOW_SECONDS * 1000)
         outcome, wait, raw = await run_script(self._redis, _ADMIT, keys, args)

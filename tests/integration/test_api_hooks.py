@@ -154,3 +154,19 @@ async def test_a_hook_has_its_share_of_genuine_messages_and_what_is_not_genuine_
         problem_in(limited, 429, "too-many-requests")
         assert 1 <= int(limited.headers["retry-after"]) <= 60
         assert (await other.post(f"/hooks/{neighbour}", content=body, headers=signed(body))).status_code == 202
+
+
+async def test_an_address_that_is_never_genuine_is_stopped_at_that_hook_alone(
+    isolated_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRETS__SHOP", "whsec_" + base64.b64encode(KEY).decode())
+    settings, body = isolated_settings.model_copy(update={"api_failures_per_minute": 5}), b'{"order": 42}'
+    async with running_api(settings) as api, running_api(settings) as other_process:
+        tried, other = await stored(api, secret="SHOP"), await stored(api, secret="SHOP")
+        wrong = signed(body, key=b"another key")
+        answers = [await api.post(f"/hooks/{tried}", content=body, headers=wrong) for _ in range(6)]
+        assert [answer.status_code for answer in answers] == [401] * 5 + [429]
+        stopped = await other_process.post(f"/hooks/{tried}", content=body, headers=signed(body))
+        assert "API_FAILURES_PER_MINUTE" in problem_in(stopped, 429, "too-many-requests")["hint"]
+        assert 0 < int(stopped.headers["retry-after"]) <= 60
+        assert (await api.post(f"/hooks/{other}", content=body, headers=signed(body))).status_code == 202

@@ -13,6 +13,7 @@ import pytest
 from temporalio.client import Client
 
 from activities.definitions import DefinitionActivities
+from api.schedule_revisions import claim_deletion
 from orchestrator.client import connect, disconnect
 from orchestrator.sdk import OrchestratorClient
 from orchestrator.settings import Settings
@@ -354,3 +355,35 @@ async def test_of_many_writers_with_the_same_if_match_one_wins(api: httpx2.Async
     assert sorted(answer.status_code for answer in answers) == [200] + [412] * 5
     (won,) = (answer.json()["input_data"] for answer in answers if answer.status_code == 200)
     assert (await api.get(f"/schedules/{name}")).json()["input_data"] == won
+
+
+@pytest.mark.parametrize("attempt", range(4))
+async def test_a_deletion_and_a_change_that_rest_on_the_same_revision_do_not_both_succeed(
+    api: httpx2.AsyncClient, name: str, attempt: int
+) -> None:
+    read = {"If-Match": f'"{(await created(api, name))["revision"]}"'}
+    url = f"/schedules/{name}"
+    changes = [
+        api.put(url, json={"workflow_id": name, "cron": [f"{minute} 3 * * *"]}, headers=read) for minute in range(3)
+    ]
+    deletions = [api.delete(url, headers=read) for _ in range(3)]
+    calls = [*changes, *deletions] if attempt % 2 else [*deletions, *changes]
+    codes = [answer.status_code for answer in await asyncio.gather(*calls)]
+    changed, deleted = (codes[:3], codes[3:]) if attempt % 2 else (codes[3:], codes[:3])
+    assert set(changed) <= {200, 404, 412} and set(deleted) <= {204, 404, 412}, codes
+    assert (changed.count(200), 204 in deleted) in {(1, False), (0, True)}, codes
+    assert (await api.get(url)).status_code == (404 if 204 in deleted else 200)
+
+
+async def test_a_deletion_that_was_cut_off_is_finished_by_sending_it_again(
+    api: httpx2.AsyncClient, name: str, temporal_client: Client
+) -> None:
+    revision = (await created(api, name))["revision"]
+    read, url = {"If-Match": f'"{revision}"'}, f"/schedules/{name}"
+    await claim_deletion(temporal_client, await temporal_client.get_schedule_handle(name).describe(), revision)
+    left = (await api.get(url)).json()
+    assert (left["paused"], left["note"]) == (True, f"is being deleted at revision {revision}")
+    change = await api.put(url, json={"workflow_id": name, "cron": ["0 3 * * *"]}, headers=read)
+    problem_in(change, 412, "version-conflict")
+    assert (await api.delete(url, headers=read)).status_code == 204
+    problem_in(await api.get(url), 404, "schedule-not-found")
