@@ -28,6 +28,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from orchestrator.execution.concurrency import AcquireSlot, GateStart, SlotAnswer, gate_id
 from orchestrator.execution.errors import TemporalUnavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE, ErrorInfo, ExecutionView, StartExecution
+from orchestrator.execution.messages_callbacks import CALLBACK_MEMO
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import claim_driver, keep_ahead, with_claims
 from orchestrator.telemetry import temporal_plugins
@@ -144,6 +145,8 @@ async def start_execution(
     await keep_ahead(client.data_converter, start, what_starts(start))
     definition = start.definition or {}
     all_tags = {**definition.get("tags", {}), **(tags or {})}
+    if start.callback is not None:
+        memo = {**(memo or {}), CALLBACK_MEMO: start.callback}
     return await client.start_workflow(
         WORKFLOW_TYPE,
         args=[start, *carried],

@@ -52,6 +52,7 @@ from orchestrator.stores.sessions import SessionStore
 from orchestrator.stores.token_streams import TokenStreams
 from orchestrator.stores.transcripts import Transcripts
 from orchestrator.stores.vectors import VectorStore, open_vectors
+from orchestrator.untold_ends import UntoldEnds
 from orchestrator.worker_report import WorkerReport
 from orchestrator.workflows.activations import SerialActivations
 from orchestrator.workflows.agent_workflow import AgentWorkflow
@@ -208,7 +209,8 @@ async def _serve(settings: Settings, client: Client, factory: AgentFactory, stop
         driver = claim_driver(client.data_converter)
         report = WorkerReport(settings, factory, vectors, driver.claims if driver else None)
         keeping = ClaimKeeper(client, driver).kept() if driver else nullcontext()
-        async with report.kept_fresh(), worker, keeping, factory.leases.held(lambda: report.lease):
+        untold = UntoldEnds(client, settings.temporal_task_queue).watched()
+        async with report.kept_fresh(), worker, keeping, untold, factory.leases.held(lambda: report.lease):
             log.info("the worker serves", task_queue=settings.temporal_task_queue, namespace=client.namespace)
             await stop.wait()
             log.info("the worker stops", graceful_seconds=settings.worker_graceful_shutdown_seconds)

@@ -8,6 +8,13 @@ from pydantic import BaseModel
 
 CALLBACK_TYPE = "CallbackDelivery"
 """Temporal's workflow type of deliveries."""
+CALLBACK_MEMO = "callback"
+"""Memo of an execution whose end somebody wants to know: its target, readable whatever became of the start."""
+
+
+def delivery_id(execution_id: str, run_id: str) -> str:
+    """Return the id of the delivery about a run; every run has its own, because a run's end may be no execution's."""
+    return f"{execution_id}.callback.{run_id[-12:]}"
 
 
 class CallbackTarget(BaseModel):
@@ -24,6 +31,8 @@ class DeliverCallback(BaseModel):
     execution_id: str
     run_id: str
     target: CallbackTarget
+    closed: bool = False
+    """It has ended already, before it could start a delivery of its own."""
 
 
 class CallbackOutcome(BaseModel):

@@ -11,7 +11,7 @@ from temporalio.common import RetryPolicy
 
 from orchestrator.execution import events as ev
 from orchestrator.execution.messages import StartExecution
-from orchestrator.execution.messages_callbacks import CALLBACK_TYPE, CallbackOutcome, DeliverCallback
+from orchestrator.execution.messages_callbacks import CALLBACK_TYPE, CallbackOutcome, DeliverCallback, delivery_id
 
 LOOK_AGAIN = timedelta(minutes=1)
 GIVE_UP = timedelta(days=3)
@@ -29,7 +29,8 @@ class CallbackDelivery:
     async def run(self, request: DeliverCallback) -> CallbackOutcome:
         """Wait for the parent's end, then deliver, for days where the receiver is away."""
         try:
-            await workflow.wait_condition(lambda: False)
+            await workflow.wait_condition(lambda: request.closed)
+            found = await self._deliver(request)
         except asyncio.CancelledError:
             found = await self._deliver(request)
         while found.outcome == "open":
@@ -67,7 +68,7 @@ async def await_callback_child(start: StartExecution, inbox: deque[ev.Event]) ->
             CALLBACK_TYPE,
             request,
             # Every run has its own: the close policy also strikes when a run is continued as new.
-            id=f"{info.workflow_id}.callback.{info.run_id[-12:]}",
+            id=delivery_id(info.workflow_id, info.run_id),
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
             cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
             static_summary="tells a URL of the execution's end",

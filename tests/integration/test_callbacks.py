@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -17,9 +18,11 @@ from temporalio.client import Client
 from activities.callbacks import CallbackActivities
 from activities.control import ControlActivities
 from orchestrator.client import connect, disconnect
+from orchestrator.execution.messages_callbacks import CALLBACK_MEMO
 from orchestrator.guarded_http import GuardedHttp
 from orchestrator.secrets import EnvironmentSecrets, Secrets
 from orchestrator.settings import Settings
+from orchestrator.untold_ends import LOOK_BACK, UntoldEnds
 from tests.support.api_server import leased_worker, problem_in, running_api
 from tests.support.executions import worker_with
 from tests.support.polling import eventually
@@ -198,6 +201,7 @@ async def test_an_execution_that_continues_as_new_is_told_of_once(
         assert (await handle.describe()).run_id != handle.result_run_id
         found = await told(receiver)
         assert found.message["type"] == "execution.completed"
+        assert (await (await handle.describe()).memo())[CALLBACK_MEMO]["url"] == receiver.url
         mine = f"WorkflowId STARTS_WITH '{handle.id}'"
         query = f"WorkflowType = 'CallbackDelivery' AND ExecutionStatus = 'Running' AND {mine}"
 
@@ -206,6 +210,68 @@ async def test_an_execution_that_continues_as_new_is_told_of_once(
 
         await eventually(none_left)
     await http.aclose()
+    assert len(receiver.received) == 1
+
+
+async def look_for(client: Client, settings: Settings, count: int) -> UntoldEnds:
+    """Look for ends that nobody tells of until so many were found; visibility is a moment behind."""
+    untold, since = UntoldEnds(client, settings.temporal_task_queue), datetime.now(UTC) - timedelta(minutes=1)
+    found = 0
+
+    async def all_found() -> bool:
+        nonlocal found
+        found += await untold.look(since)
+        return found >= count
+
+    await eventually(all_found, 15)
+    assert found == count
+    return untold
+
+
+async def test_an_execution_that_is_terminated_before_a_worker_took_it_is_told_too(
+    api: httpx2.AsyncClient, signing: Settings, receiver: WebhookReceiver, temporal_client: Client
+) -> None:
+    by_api, by_hand, quiet = [await started(api, signing, url=receiver.url) for _ in range(3)]
+    assert (await api.post(f"/executions/{by_api}/terminate", json={"reason": "r"})).status_code == 202
+    await temporal_client.get_workflow_handle(by_hand).terminate()
+    await look_for(temporal_client, signing, 2)
+    # Another worker finds the same ones, and starts nothing twice.
+    assert await UntoldEnds(temporal_client, signing.temporal_task_queue).look(datetime.now(UTC) - LOOK_BACK) == 0
+    async with working(signing, {"result": 1}):
+        await told(receiver, 3)
+    kinds = {found.message["data"]["execution_id"]: found.message["type"] for found in receiver.received}
+    assert kinds == {by_api: "execution.terminated", by_hand: "execution.terminated", quiet: "execution.completed"}
+    assert all(genuine(found, KEY) for found in receiver.received)
+    assert len(receiver.received) == 3
+
+
+async def test_a_worker_looks_for_ends_that_nobody_tells_of(
+    api: httpx2.AsyncClient, signing: Settings, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.untold_ends.LOOK_EVERY_SECONDS", 0.5)
+    execution_id = await started(api, signing, url=receiver.url)
+    assert (await api.post(f"/executions/{execution_id}/terminate")).status_code == 202
+    async with working(signing) as client, UntoldEnds(client, signing.temporal_task_queue).watched():
+        found = await told(receiver)
+    assert (found.message["type"], found.message["data"]["execution_id"]) == ("execution.terminated", execution_id)
+
+
+async def test_what_had_begun_is_told_of_by_its_own_delivery_alone(
+    api: httpx2.AsyncClient, signing: Settings, receiver: WebhookReceiver
+) -> None:
+    async with working(signing, {"hang": True}) as client:
+        execution_id = await started(api, signing, url=receiver.url)
+        await eventually(lambda: has_steps(api, execution_id))
+        await client.get_workflow_handle(execution_id).terminate()
+        await told(receiver)
+        query = f"WorkflowId = '{execution_id}' AND ExecutionStatus = 'Terminated'"
+
+        async def visible() -> bool:
+            return [item.id async for item in client.list_workflows(query)] == [execution_id]
+
+        await eventually(visible, 15)
+        untold = UntoldEnds(client, signing.temporal_task_queue)
+        assert await untold.look(datetime.now(UTC) - timedelta(minutes=5)) == 0
     assert len(receiver.received) == 1
 
 
