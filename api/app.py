@@ -86,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
             hub = EventHub(streams)
             api_keys = ApiKeys(redis, settings)
             key_watch = KeyWatch(api_keys)
+            audit = AuditLog(redis, settings.redis_key_prefix, settings.api_audit_entries)
             app.state.services = Services(
                 settings=settings,
                 redis=redis,
@@ -96,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
                 leases=leases,
                 keys=api_keys,
                 key_watch=key_watch,
-                audit=AuditLog(redis, settings.redis_key_prefix, settings.api_audit_entries),
+                audit=audit,
                 executions=reader,
                 gates=ConcurrencyGates(temporal, settings.concurrency_check_seconds),
                 secrets=Secrets.from_settings(settings),
@@ -111,6 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
             await hub.aclose()
             await key_watch.aclose()
+            await audit.aclose()
             await disconnect(temporal)
         finally:
             await watching.aclose()

@@ -38,6 +38,7 @@ class TemporalCalls:
         self._client = client
         self._address = settings.temporal_address
         self._probe: asyncio.Task[bool] | None = None
+        self._answered_at = float("-inf")
 
     @asynccontextmanager
     async def bounded(
@@ -54,6 +55,7 @@ class TemporalCalls:
                 watching = asyncio.create_task(self._extend(limit, patience_seconds))
                 try:
                     yield
+                    self._answered_at = asyncio.get_running_loop().time()
                 finally:
                     watching.cancel()
         except TimeoutError as error:
@@ -82,7 +84,8 @@ class TemporalCalls:
         end = loop.time() + patience_seconds
         while (deadline := limit.when()) is not None and deadline < end:
             await asyncio.sleep(deadline - PROBE_SECONDS - loop.time())
-            if not await self._is_alive():
+            # What it just answered to others says more than a question that queues behind theirs.
+            if loop.time() - self._answered_at > PROBE_SECONDS and not await self._is_alive():
                 return
             limit.reschedule(min(end, loop.time() + 2 * PROBE_SECONDS))
 

@@ -18,7 +18,9 @@ from orchestrator.stores.redis import redis_errors
 log = structlog.get_logger("audit")
 
 RECORD_SECONDS = 0.25
-"""An answer never waits longer for its entry: that is then in the log alone."""
+"""An answer never waits longer for its entry: that is then written behind it."""
+MOST_UNDER_WAY = 1000
+"""Entries that are written behind their answers, per process; those beyond are in the log alone."""
 KIND = "audit"
 _ID = re.compile(r"\d{1,20}-\d{1,20}")
 
@@ -72,16 +74,31 @@ class AuditLog:
         self._redis = redis
         self._key = f"{prefix}:audit"
         self._most = most
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def record(self, entry: AuditEntry) -> None:
         """Keep an entry; with Redis away it is in the process's log alone."""
         fields: dict[Any, Any] = asdict(entry)
         log.info("a write", **fields)
+        if len(self._under_way) >= MOST_UNDER_WAY:
+            _only_logged("too many are under way", fields)
+            return
+        keeping = asyncio.create_task(self._keep(fields))
+        self._under_way.add(keeping)
+        keeping.add_done_callback(self._under_way.discard)
+        await asyncio.wait({keeping}, timeout=RECORD_SECONDS)
+
+    async def aclose(self) -> None:
+        """Wait for the entries that are under way."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _keep(self, fields: dict[Any, Any]) -> None:
         try:
-            async with asyncio.timeout(RECORD_SECONDS), redis_errors(self._redis):
+            async with redis_errors(self._redis):
                 await self._redis.xadd(self._key, fields, maxlen=self._most, approximate=True)
-        except (TimeoutError, RedisUnavailable) as error:
-            log.warning("an audit entry is in this log only", error=str(error) or "Redis is slow", **fields)
+        except RedisUnavailable as error:
+            _only_logged(error.message, fields)
 
     async def read(self, limit: int, cursor: str | None) -> Page[StoredEntry]:
         """Return entries, newest first.
@@ -98,6 +115,10 @@ class AuditLog:
             found: Any = await self._redis.xrevrange(self._key, max=newest, count=check_limit(limit) + 1)
         items = [_entry(entry_id, fields) for entry_id, fields in found[:limit]]
         return Page(items, encode_cursor(KIND, items[-1].entry_id) if len(found) > limit else None)
+
+
+def _only_logged(why: str, fields: dict[Any, Any]) -> None:
+    log.warning("an audit entry is in this log only", error=why, **fields)
 
 
 def _entry(entry_id: str, fields: dict[str, Any]) -> StoredEntry:

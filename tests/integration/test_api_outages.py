@@ -20,6 +20,7 @@ from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
 from orchestrator.settings import Settings
 from tests.support.api_server import held_lease, problem_in, running_api
+from tests.support.pace import within
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 
@@ -57,7 +58,7 @@ async def assert_unavailable(
     answer = await api.request(method, path, **({} if body is None else {"json": body}))
     elapsed = time.monotonic() - began
     problem = problem_in(answer, 503, code)
-    assert elapsed < seconds, (method, path, elapsed)
+    assert within(elapsed, seconds), (method, path, elapsed)
     assert int(answer.headers["retry-after"]) >= 1
     return problem
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from orchestrator.settings import Settings
+from orchestrator.stores import audit
 from orchestrator.stores.api_keys import ApiKeys, Role
-from orchestrator.stores.audit import AuditEntry, AuditLog
+from orchestrator.stores.audit import RECORD_SECONDS, AuditEntry, AuditLog
 from orchestrator.stores.redis import connect_redis
 from tests.integration.test_api_executions import started, until_status, working
 from tests.support.api_server import problem_in, running_api
@@ -116,6 +118,41 @@ async def test_without_redis_an_entry_is_in_the_log(closed: Settings, tmp_path: 
     assert [(line["event"], line["who"]) for line in quiet] == [
         ("a write", "kim"),
         ("an audit entry is in this log only", "kim"),
+    ]
+
+
+async def test_entries_that_redis_is_slow_to_take_are_written_behind_the_answers(
+    closed: Settings, tmp_path: Path, quiet: list[Any]
+) -> None:
+    async with (
+        killable_redis(tmp_path) as server,
+        connect_redis(closed.model_copy(update={"redis_url": server.url})) as redis,
+    ):
+        log = AuditLog(redis, "x", 1000)
+        await redis.client_pause(round(RECORD_SECONDS * 3000), all=True)
+        await asyncio.gather(*(log.record(an_entry(number)) for number in range(100)))
+        assert log._under_way, "Redis answered before the answers went out: nothing was written behind them"
+        await log.aclose()
+        assert await redis.xlen("x:audit") == 100
+    assert {line["event"] for line in quiet} == {"a write"}
+
+
+async def test_what_is_written_behind_answers_is_bounded(
+    closed: Settings, tmp_path: Path, quiet: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "MOST_UNDER_WAY", 3)
+    async with (
+        killable_redis(tmp_path) as server,
+        connect_redis(closed.model_copy(update={"redis_url": server.url})) as redis,
+    ):
+        log = AuditLog(redis, "x", 1000)
+        await asyncio.gather(*(log.record(an_entry(number)) for number in range(5)))
+        await log.aclose()
+        assert await redis.xlen("x:audit") == 3
+    alone = [line for line in quiet if line["event"] == "an audit entry is in this log only"]
+    assert [(line["target"], line["error"]) for line in alone] == [
+        ("3", "too many are under way"),
+        ("4", "too many are under way"),
     ]
 
 

@@ -28,6 +28,7 @@ from orchestrator.execution.errors import (
 from orchestrator.settings import Settings
 from orchestrator.stores.definitions import DefinitionStore
 from orchestrator.stores.redis import connect_redis
+from tests.support.pace import within
 from tests.support.ports import free_port
 from tests.support.servers import running, running_redis
 
@@ -220,7 +221,7 @@ async def test_a_burst_on_a_deaf_redis_fails_together_in_under_two_seconds() -> 
             began = time.monotonic()
             calls = (DefinitionStore(client, "p").get("flow") for _ in range(300))
             results = await asyncio.gather(*calls, return_exceptions=True)
-            assert time.monotonic() - began < 2
+            assert within(time.monotonic() - began, 2)
     assert all(isinstance(item, RedisUnavailable) for item in results)
 
 
@@ -262,7 +263,7 @@ def test_a_write_that_redis_does_not_sync_is_not_acknowledged(tmp_path: Path) ->
             began = time.monotonic()
             with pytest.raises(RedisUnavailable, match="on disk"):
                 await DefinitionStore(client, "p").create(document("flow"), "sha-1")
-            assert time.monotonic() - began < 2
+            assert within(time.monotonic() - began, 2)
 
     with running_redis(tmp_path) as url:
         asyncio.run(write(url))

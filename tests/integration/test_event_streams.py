@@ -208,7 +208,8 @@ async def test_a_reader_whose_place_was_lost_with_its_stream_gets_a_snapshot_fir
         await redis.delete(EventStreams(redis, isolated_settings.redis_key_prefix).key(execution_id))
         await until_status(api, execution_id, "completed")
         frames = await watched(api, execution_id, after=before[0].id)
-    assert (kinds(frames)[0], frames[0].id) == ("snapshot", None)
+    # Made for this reader, or by the worker where it was still writing when the stream went.
+    assert kinds(frames)[0] == "snapshot"
     assert kinds(frames)[-1] == "end"
     assert last_states(frames) == {"first": "completed", "second": "completed"}
 
