@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import pytest
 
 from tests.fakes.model_behaviours import Gate, after
 from tests.fakes.model_server import FakeModelServer
+from tests.support.clock import awake_seconds
 from tests.support.commands import ROOT
 from tests.support.outages import CALLS, HOOK, PARTS, TOOL, YEARLY, Call, documented
 from tests.support.pace import within
@@ -79,12 +79,12 @@ def send(services: Services, call: Call, ids: Ids) -> tuple[httpx2.Response, flo
     """Send the request; gives the answer and how long it took."""
     path = call.path.format(**vars_of(ids))
     body = lead_workflow() if call.body is True else call.body
-    began = time.monotonic()
+    began = awake_seconds()
     with services.http.stream(call.method, path, json=body, headers=dict(call.headers)) as answer:
         # A stream of events has no end while its execution has none.
         if "event-stream" not in answer.headers.get("content-type", ""):
             answer.read()
-    return answer, time.monotonic() - began
+    return answer, awake_seconds() - began
 
 
 def vars_of(ids: Ids) -> dict[str, str]:
@@ -152,9 +152,9 @@ def test_both_away_is_one_answer_in_two_seconds_and_all_is_well_after(
     services: Services, rest: Rest, ids: Ids, model: FakeModelServer
 ) -> None:
     with services.redis.frozen(), services.temporal.frozen():
-        began = time.monotonic()
+        began = awake_seconds()
         answer = services.http.get("/health/ready")
-        assert within(time.monotonic() - began, ANSWER_SECONDS)
+        assert within(awake_seconds() - began, ANSWER_SECONDS)
         assert answer.status_code == 503
         parts = answer.json()["parts"]
         assert (parts["redis"]["status"], parts["temporal"]["status"]) == ("down", "down")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
 from orchestrator.settings import Settings
 from tests.support.api_server import held_lease, problem_in, running_api
+from tests.support.clock import awake_seconds
 from tests.support.pace import within
 from tests.support.polling import eventually
 from tests.support.ports import free_port
@@ -54,9 +54,9 @@ NEEDS_TEMPORAL: list[Call] = [
 async def assert_unavailable(
     api: httpx2.AsyncClient, method: str, path: str, body: Any, code: str, seconds: float = 2.0
 ) -> dict[str, Any]:
-    began = time.monotonic()
+    began = awake_seconds()
     answer = await api.request(method, path, **({} if body is None else {"json": body}))
-    elapsed = time.monotonic() - began
+    elapsed = awake_seconds() - began
     problem = problem_in(answer, 503, code)
     assert within(elapsed, seconds), (method, path, elapsed)
     assert int(answer.headers["retry-after"]) >= 1

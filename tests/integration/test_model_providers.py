@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import socket
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -27,6 +26,7 @@ from orchestrator.execution.errors_steps import (
 from orchestrator.settings import ProviderSettings, Settings
 from tests.fakes import model_behaviours as does
 from tests.fakes.model_server import FakeModelServer
+from tests.support.clock import awake_seconds
 from tests.support.pace import within
 from tests.support.polling import eventually
 from tests.support.ports import free_port
@@ -136,10 +136,10 @@ async def test_a_silent_server_is_a_timeout_within_the_calls_time(
     providers: ModelProviders, model_server: FakeModelServer
 ) -> None:
     model_server.always(does.hang())
-    began = time.monotonic()
+    began = awake_seconds()
     found = await refused(providers, ask(timeout_seconds=0.3))
     assert isinstance(found, AttemptTimeout) and found.retryable
-    assert within(time.monotonic() - began, 2)
+    assert within(awake_seconds() - began, 2)
     assert len(model_server.calls()) == 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,6 +21,7 @@ from orchestrator.settings import ProviderSettings, Settings
 from tests.fakes import model_behaviours as does
 from tests.fakes import model_streams as streams
 from tests.fakes.model_server import FakeModelServer
+from tests.support.clock import awake_seconds
 from tests.support.pace import within
 
 SECRET = "sk-very-secret-0123456789"
@@ -172,10 +172,10 @@ async def test_a_dripping_answer_ends_at_the_calls_deadline(
     providers: ModelProviders, model_server: FakeModelServer, behaviour: does.Behaviour
 ) -> None:
     model_server.always(behaviour)
-    began = time.monotonic()
+    began = awake_seconds()
     with pytest.raises(AttemptTimeout):
         await streamed(providers, timeout_seconds=0.5)
-    assert within(time.monotonic() - began, 5)
+    assert within(awake_seconds() - began, 5)
 
 
 async def test_a_prompted_call_and_a_prompted_answer_look_like_native_ones(

@@ -6,21 +6,23 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from tests.support.clock import awake_seconds
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0, what: str = "the condition") -> None:
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30.0, what: str = "the condition") -> None:
     """Poll until it holds; fails the test when it does not within `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline = awake_seconds() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not hold within {seconds} s"
+        assert awake_seconds() < deadline, f"{what} did not hold within {seconds} s"
         time.sleep(0.02)
 
 
-async def eventually(condition: Callable[[], Awaitable[bool] | bool], seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool] | bool], seconds: float = 30.0) -> None:
     """Poll an async condition until it holds; fails the test when it does not within `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline = awake_seconds() + seconds
     while True:
         found = condition()
         if found if isinstance(found, bool) else await found:
             return
-        assert time.monotonic() < deadline, f"{condition} did not hold within {seconds} s"
+        assert awake_seconds() < deadline, f"{condition} did not hold within {seconds} s"
         await asyncio.sleep(0.02)

@@ -101,7 +101,7 @@ async def test_a_start_that_cannot_be_read_fails_the_execution_not_its_task(
                     task_queue=runner.settings.temporal_task_queue,
                 )
                 with pytest.raises(WorkflowFailureError) as caught:
-                    await asyncio.wait_for(handle.result(), 30)
+                    await asyncio.wait_for(handle.result(), 60)
                 assert isinstance(caught.value.cause, ApplicationError)
                 assert caught.value.cause.type == "invalid-start"
 
@@ -148,7 +148,7 @@ async def test_a_state_that_is_none_fails_the_execution_not_its_task(
             with subtests.test(which):
                 handle = await start_from(temporal_client, queue, state)
                 with pytest.raises(WorkflowFailureError) as caught:
-                    await asyncio.wait_for(handle.result(), 30)
+                    await asyncio.wait_for(handle.result(), 60)
                 assert isinstance(caught.value.cause, ApplicationError)
                 assert caught.value.cause.type == "invalid-start"
                 # Nobody began it, but people may ask.
@@ -187,12 +187,13 @@ def test_a_start_that_another_worker_may_read_is_no_invalid_one() -> None:
 
 async def test_odd_signals_are_dropped_and_the_execution_goes_on(temporal_client: Client, settings: Settings) -> None:
     async with worker_with(temporal_client, settings, Stubs().all()) as runner:
-        handle = await runner.start({"steps": [{"step_id": "w", "step_type": "wait", "seconds": 1.5}]})
+        handle = await runner.start({"steps": [{"step_id": "w", "step_type": "wait_for_signal", "signal": "go"}]})
         for argument in ([1, 2], {"holder": "nobody"}, None, "text"):
             await handle.signal("signal", argument)
             await handle.signal("pause", argument)
             await handle.signal("resume", argument)
-        view = await handle.result()
+        await handle.signal("signal", {"name": "go"})
+        view = await asyncio.wait_for(handle.result(), 60)
     assert states(view) == {"w": "completed"}
 
 
@@ -213,10 +214,10 @@ async def test_a_cancel_while_the_definition_loads_closes_as_cancelled(
             id=f"loading-{uuid.uuid4().hex}",
             task_queue=runner.settings.temporal_task_queue,
         )
-        await asyncio.wait_for(loading.wait(), 20)
+        await asyncio.wait_for(loading.wait(), 60)
         await handle.cancel()
         with pytest.raises(WorkflowFailureError) as caught:
-            await asyncio.wait_for(handle.result(), 20)
+            await asyncio.wait_for(handle.result(), 60)
     assert isinstance(caught.value.cause, CancelledError)
 
 
@@ -349,18 +350,19 @@ async def test_a_result_of_a_foreign_worker_that_cannot_be_read_fails_its_step(
         for which in UNREADABLE:
             step = {"step_id": "odd", "step_type": "activity", "activity": "odd", "arguments": [which]}
             with subtests.test(which):
-                view = await asyncio.wait_for(runner.run({"steps": [step]}), 30)
+                view = await asyncio.wait_for(runner.run({"steps": [step]}), 60)
                 assert view.error is not None
                 assert (view.status, view.error.type, view.error.step) == ("failed", "invalid-output", "odd")
 
 
 async def test_signals_that_cannot_be_read_are_dropped(temporal_client: Client, settings: Settings) -> None:
     async with worker_with(temporal_client, settings, Stubs().all()) as runner:
-        handle = await runner.start({"steps": [{"step_id": "w", "step_type": "wait", "seconds": 1.5}]})
+        handle = await runner.start({"steps": [{"step_id": "w", "step_type": "wait_for_signal", "signal": "go"}]})
         for payload in UNREADABLE.values():
             await handle.signal("signal", RawValue(payload))
             await handle.signal("resume", RawValue(payload))
-        view = await asyncio.wait_for(handle.result(), 30)
+        await handle.signal("signal", {"name": "go"})
+        view = await asyncio.wait_for(handle.result(), 60)
     assert states(view) == {"w": "completed"}
 
 
@@ -393,7 +395,7 @@ async def test_a_failure_of_a_foreign_worker_whose_details_cannot_be_read_fails_
 
     step = {"step_id": "odd", "step_type": "activity", "activity": "odd", "arguments": []}
     async with worker_with(temporal_client, settings, [odd, *Stubs().all()]) as runner:
-        view = await asyncio.wait_for(runner.run({"steps": [step]}), 30)
+        view = await asyncio.wait_for(runner.run({"steps": [step]}), 60)
     assert view.error is not None
     assert (view.status, view.error.type, view.error.step) == ("failed", "odd-error", "odd")
     assert "broken" in view.error.message
@@ -413,7 +415,7 @@ async def test_a_result_with_half_a_surrogate_pair_is_carried_without_it(
     async with worker_with(temporal_client, settings, stubs.all()) as runner:
         for step_id, step in steps.items():
             with subtests.test(step_id):
-                view = await asyncio.wait_for(runner.run({"steps": [{"step_id": step_id, **step}]}), 30)
+                view = await asyncio.wait_for(runner.run({"steps": [{"step_id": step_id, **step}]}), 60)
                 assert (view.status, view.output[step_id]) == ("completed", whole)
     assert dict(stubs.calls) == dict.fromkeys(steps, 1)
 

@@ -28,7 +28,7 @@ async def until(handle: WorkflowHandle[object, ExecutionView], wanted: str) -> N
         view: ExecutionView = await handle.query("state", result_type=ExecutionView)
         return view.status == wanted
 
-    await eventually(reached, 20)
+    await eventually(reached)
 
 
 async def cancel_heard(handle: WorkflowHandle[object, ExecutionView]) -> None:
@@ -38,7 +38,7 @@ async def cancel_heard(handle: WorkflowHandle[object, ExecutionView]) -> None:
         kinds = [event.event_type async for event in handle.fetch_history_events()]
         return EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED in kinds[kinds.index(REQUESTED) :]
 
-    await eventually(heard, 20)
+    await eventually(heard)
 
 
 async def test_cancel_signals_that_come_together_ask_once(temporal_client: Client, settings: Settings) -> None:
@@ -46,7 +46,7 @@ async def test_cancel_signals_that_come_together_ask_once(temporal_client: Clien
         handle = await runner.start({"steps": [{"step_id": "w", "step_type": "wait", "seconds": 600}]})
         for number in range(5):
             await handle.signal("cancel", f"because {number}")
-        view = await asyncio.wait_for(outcome(handle), 20)
+        view = await asyncio.wait_for(outcome(handle), 60)
     assert view.status == "cancelled"
 
 
@@ -61,7 +61,7 @@ async def test_errors_of_any_size_fail_the_execution_not_its_task(temporal_clien
     shouts = {"step_id": "s", "step_type": "activity", "activity": "shout"}
     async with worker_with(temporal_client, settings, [shout, *Stubs().all()]) as runner:
         for step, kind, most in ((shouts, "t" * 128, 2048), (fail, "mine", 10_000), (asks, "invalid-step-input", 2048)):
-            view = await asyncio.wait_for(outcome(await runner.start({"steps": [step]})), 20)
+            view = await asyncio.wait_for(outcome(await runner.start({"steps": [step]})), 60)
             assert view.status == "failed"
             assert view.error is not None
             assert view.error.type == kind
@@ -79,7 +79,7 @@ async def test_an_error_whose_text_cannot_be_sent_is_told_without_what_is_wrong_
 
     once = {"step_id": "a", "step_type": "agent_task", "agent_type": "x", "task": "t", "retry": {"max_attempts": 1}}
     async with worker_with(temporal_client, settings, Halves().all()) as runner:
-        view = await asyncio.wait_for(outcome(await runner.start({"steps": [once]})), 20)
+        view = await asyncio.wait_for(outcome(await runner.start({"steps": [once]})), 60)
     assert view.status == "failed"
     assert view.error is not None
     assert "half of ? a pair" in view.error.message
@@ -108,14 +108,14 @@ async def test_a_cancel_after_the_outcome_is_decided_changes_nothing(
         await until(handle, "awaiting")
         decision = {"path": "ok", "decision": "approved", "by": "ann", "form": {}}
         deciding = asyncio.create_task(handle.execute_update("approve", decision))
-        await asyncio.wait_for(checking.wait(), 20)
+        await asyncio.wait_for(checking.wait(), 60)
         await handle.signal("signal", {"name": "s"})
         await until(handle, "completed")
         # The form is still being checked, so the execution is still open.
         await handle.cancel()
         await cancel_heard(handle)
         go_on.set()
-        view = await asyncio.wait_for(outcome(handle), 20)
+        view = await asyncio.wait_for(outcome(handle), 60)
         with pytest.raises(WorkflowUpdateFailedError):
             await deciding
     assert (view.status, view.output) == ("completed", 7)
