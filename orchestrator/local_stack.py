@@ -67,8 +67,8 @@ class LocalStack:
         await self.stop()
 
     async def _start(self, plan: Plan) -> None:
-        for external in plan.externals:
-            self._say(external.note)
+        for note in plan.notes:
+            self._say(note)
         await asyncio.gather(*(_check(external) for external in plan.externals if external.address))
         self._watch = asyncio.create_task(self._supervisor.watch())
         # All at once: the worker and the API wait for Temporal and Redis by themselves, and importing them takes

@@ -17,6 +17,7 @@ _TEMPLATES = ("output", "item_output", "iteration_output")
 _PARTS: dict[str, tuple[str, type[BaseModel]]] = {
     "retry": ("Retry", parts.Retry),
     "timeouts": ("Timeouts", parts.Timeouts),
+    "budget": ("Budget", parts.Budget),
     "handler": ("An entry of `on_error`", envelope.Handler),
     "auth": ("`auth`", leaf_types.Auth),
     "case": ("A case of a switch", Case),

@@ -55,6 +55,9 @@ def ledger(execution_id: str, *, api: str | None, as_json: bool) -> int:
         out.print_json(json.dumps(found))
         return OK
     table = Table("of", "model calls", "tool calls", "input tokens", "output tokens", "US dollars")
+    # Steps and models are for copying; the numbers' heads may be wrapped.
+    table.columns[0].overflow = "fold"
+    table.columns[0].min_width = 20
     for name, totals in [*found["by_step"].items(), *found["by_model"].items(), ("in total", found["total"])]:
         table.add_row(escape(name), *_amounts(totals))
     out.print(table)

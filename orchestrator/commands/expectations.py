@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from orchestrator.definition.issues import Issue
 from orchestrator.expressions import suggest
 from orchestrator.simulation import SimulationReport
+from orchestrator.simulation.scenario_check import without_positions
 
 SHOWN = 400
 """Characters of a value in a difference."""
@@ -72,7 +73,39 @@ def _error(report: SimulationReport, wanted: Mapping[str, Any]) -> list[str]:
 
 
 def _part(what: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    return [line for key, value in wanted.items() for line in _same(f"{what}.{key}", found.get(key), value)]
+    lines = []
+    for key, value in wanted.items():
+        near = suggest(key, found) or _same_step(key, found) if key not in found else None
+        meant = f" (there is no '{key}'; did you mean '{near}'?)" if near else ""
+        lines += [f"{line}{meant}" for line in _same(f"{what}.{key}", found.get(key), value)]
+    return lines
+
+
+def _same_step(path: str, found: Iterable[str]) -> str | None:
+    """Return another path of the step to which a path leads."""
+    return next((other for other in found if _step_id(other) == _step_id(path)), None)
+
+
+def _step_id(path: str) -> str:
+    return without_positions(path).rpartition("/")[2].rpartition(".")[2]
+
+
+def _attempts(report: SimulationReport, wanted: Mapping[str, int]) -> list[str]:
+    """Compare attempts by path; the steps of closed items and iterations are known by their calls alone."""
+    found: dict[str, int] = {}
+    for call in report.calls:
+        found[call.path] = max(call.attempt, found.get(call.path, 0))
+    return _part("attempts", found | {step.path: step.attempts for step in report.steps}, wanted)
+
+
+def _calls(report: SimulationReport, wanted: Mapping[str, int]) -> list[str]:
+    """Compare how often steps were called, by the names that mocks have: the path, without positions, the id."""
+    found: dict[str, int] = {}
+    for path, count in report.call_counts.items():
+        names = (path, without_positions(path), _step_id(path))
+        name = next((name for name in names if name in wanted), path)
+        found[name] = found.get(name, 0) + count
+    return _same("calls", found, wanted)
 
 
 def _states(report: SimulationReport, wanted: Mapping[str, str]) -> list[str]:
@@ -107,8 +140,8 @@ _CHECKS: dict[str, Callable[[SimulationReport, Any], list[str]]] = {
     "states": _states,
     "path": lambda report, wanted: _same("path", [entry.path for entry in report.path], wanted),
     "skipped": lambda report, wanted: _same("skipped", sorted(item.path for item in report.skipped), sorted(wanted)),
-    "calls": lambda report, wanted: _same("calls", report.call_counts, wanted),
-    "attempts": lambda report, wanted: _part("attempts", {step.path: step.attempts for step in report.steps}, wanted),
+    "calls": _calls,
+    "attempts": _attempts,
     "order": _order,
     "asked": lambda report, wanted: _part("asked", {call.path: call.asked for call in report.calls}, wanted),
     "cancelled": lambda report, wanted: _same("cancelled", sorted(report.cancelled_calls), sorted(wanted)),

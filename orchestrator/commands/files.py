@@ -31,7 +31,9 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise CommandError(f"{str(path)!r} is not JSON: {error.msg} at {place}", FAILED) from error
+        fault = error.msg.removesuffix(" at").removesuffix(" starting")
+        hint = "; a YAML file is not read, write it as JSON" if path.suffix in {".yaml", ".yml"} else ""
+        raise CommandError(f"{str(path)!r} is not JSON: {fault} at {place}{hint}", FAILED) from error
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise CommandError(f"{str(path)!r} is not JSON as RFC 8259 defines it: {reason}", FAILED) from error

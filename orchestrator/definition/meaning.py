@@ -36,6 +36,9 @@ def check_meaning(definition: CompiledDefinition, known_agents: Collection[str] 
     return checker.errors
 
 
+_OF_ITSELF = "a block's own fields do not see the steps inside; its `output` sees its own result as `result`"
+
+
 class _Sight:
     """What an expression at some place may name."""
 
@@ -57,9 +60,11 @@ class _Checker:
         self.errors: list[Issue] = []
         self._known_agents = known_agents
         self._suggestions = limits.SUGGESTIONS
+        self._owners: dict[str, str] = {}
+        """The step whose scope a step is in, by step id; empty for those of the document's own scopes."""
 
     def check_ids(self, definition: CompiledDefinition) -> None:
-        """Ids are unique in the whole document."""
+        """Ids are unique in the whole document; who holds them is kept for what is said of references."""
         taken: dict[str, str] = {}
         for top in definition.tops():
             for scope in sorted(top.walk(), key=lambda item: item.pointer):
@@ -70,6 +75,8 @@ class _Checker:
                         )
                         self._error("duplicate-step-id", message, f"{step.pointer}/step_id")
                     taken.setdefault(step.step_id, step.pointer)
+                    # What undoes a step runs when nothing reads the step any more.
+                    self._owners.setdefault(step.step_id, "" if scope.part == "compensate" else scope.owner)
 
     def check_key(self, key: Template | None) -> None:
         """A concurrency key is known before anything ran: it reads the input alone."""
@@ -185,11 +192,28 @@ class _Checker:
             if item.root == "steps" and own is not None and item.step_id == own:
                 hint = "its own result is `result`, in `output`"
                 self.errors.append(_at(item, "self-dependency", f"step '{own}' reads itself", hint))
-        foreign = [item for item in group.items if item.root != "steps" or item.step_id != own]
+        foreign = []
+        for item in group.items:
+            block = self._block_around(item, sight) if item.root == "steps" and item.step_id != own else None
+            if block is not None:
+                hint = _OF_ITSELF if block == own else f"read steps.{block}.output"
+                message = f"step '{item.step_id}' is inside '{block}' and is not seen from here"
+                self.errors.append(_at(item, "E_STEP", message, hint))
+            elif item.root != "steps" or item.step_id != own:
+                foreign.append(item)
         names = (*sight.names, *group.extra_names)
         found = check_references(foreign, roots=names, step_ids=sight.steps, suggestions=self._suggestions)
         self._suggestions -= len(found) * len(sight.steps)
         self.errors += [_issue(error) for error in found]
+
+    def _block_around(self, item: Reference, sight: _Sight) -> str | None:
+        """Return the step in sight inside which an existing step is that is out of sight; None for all others."""
+        if item.step_id is None or item.step_id in sight.steps:
+            return None
+        around = self._owners.get(item.step_id)
+        while around and around not in sight.steps:
+            around = self._owners.get(around)
+        return around or None
 
     def _agent(self, model: AgentTask, pointer: str) -> None:
         if self._known_agents is None or model.agent_type in self._known_agents:

@@ -15,6 +15,31 @@ from orchestrator.expressions import suggest
 
 PartT = TypeVar("PartT", bound=Part)
 
+_JSON_WORDS = {
+    "bool_type": "input should be true or false",
+    "dict_type": "input should be an object",
+    "list_type": "input should be a list",
+    "model_type": "input should be an object",
+    "string_type": "input should be text",
+}
+"""Faults that pydantic tells in Python's words, by its names for them."""
+
+_OTHER_WORDS = {
+    "depend": "depends_on",
+    "needs": "depends_on",
+    "if": "when",
+    "condition": "when",
+    "retries": "retry",
+    "retry_policy": "retry",
+    "max_retries": "retry",
+    "timeout": "timeouts",
+    "timeout_seconds": "timeouts",
+    "catch": "on_error",
+    "type": "step_type",
+    "id": "step_id",
+}
+"""What other languages call fields of ours."""
+
 
 def check_part(model_class: type[PartT], raw: Mapping[str, Any], pointer: str) -> tuple[PartT | None, list[Issue]]:
     """Validate one part and go on with what is sound in it, so that one fault does not hide the next.
@@ -80,11 +105,15 @@ def _issue(detail: ErrorDetails, model_class: type[Part], raw: Any, pointer: str
     kind, where = detail["type"], pointer_to(_real_path(detail, raw), pointer)
     last = str(detail["loc"][-1]) if detail["loc"] else ""
     if kind == "extra_forbidden":
-        near = suggest(last, _fields_at(model_class, detail))
+        known = _fields_at(model_class, detail)
+        other = _OTHER_WORDS.get(last)
+        near = suggest(last, known) or (other if other in known else None)
         return Issue("unknown-field", f"unknown field '{last}'", where, f"did you mean '{near}'?" if near else None)
     if kind == "missing":
         return Issue("missing-field", f"'{last}' is required", where)
-    message = detail["msg"].removeprefix("Value error, ")
+    message = _JSON_WORDS.get(kind) or detail["msg"].removeprefix("Value error, ")
+    if kind == "literal_error" and detail.get("ctx", {}).get("expected") == "True":
+        message = "input should be true"
     if kind == "string_pattern_mismatch":
         value, pattern = _value_at(raw, detail), detail.get("ctx", {}).get("pattern", "")
         most = limits.ID_CHARACTERS.get(pattern)

@@ -47,6 +47,8 @@ class Plan:
     services: tuple[ProcessSpec, ...]
     endpoints: Endpoints
     externals: tuple[External, ...]
+    notes: tuple[str, ...] = ()
+    """What else a person should know, a line each."""
 
 
 def plan_stack(settings: Settings, layout: Layout, ports: PortClaims) -> Plan:
@@ -104,7 +106,14 @@ class _Planner:
             worker_metrics=f"http://{metrics}/metrics",
         )
         services = (self._service("worker", host, api_port), self._service("api", host, api_port))
-        return Plan(tuple(self.servers), services, endpoints, tuple(self.externals))
+        notes = (*(external.note for external in self.externals), *self._port_note(api_port))
+        return Plan(tuple(self.servers), services, endpoints, tuple(self.externals), notes)
+
+    def _port_note(self, port: int) -> tuple[str, ...]:
+        wanted = self.settings.api_port
+        if port == wanted:
+            return ()
+        return (f"Port {wanted} is taken; the API listens on {port}. API_PORT names another.",)
 
     def _access(self) -> bool:
         """Open the API on loopback, unless somebody wants keys there; whether it is open."""

@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.expressions import operators
 from orchestrator.expressions.calls import call_code
 from orchestrator.expressions.errors import ExpressionError
+from orchestrator.expressions.foreign_names import foreign_hint
 from orchestrator.expressions.functions import Closure, Function
 from orchestrator.expressions.meter import SLOT, Evaluation, Json
 from orchestrator.expressions.nodes import (
@@ -149,7 +150,7 @@ class Compiler:
                 "E_FUNCTION",
                 f"unknown function '{node.name[:64]}'",
                 column=node.column,
-                hint=did_you_mean(node.name, FUNCTIONS),
+                hint=foreign_hint(node.name) or did_you_mean(node.name, FUNCTIONS),
             )
         self._check_arguments(node, function)
         self.cost += function.cost

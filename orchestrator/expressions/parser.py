@@ -313,6 +313,8 @@ class Parser:
             return ExpressionError("E_SYNTAX", f"the expression ends too early{wanted}", column=token.column, hint=hint)
         if token.kind == "=>":
             hint = "a function like x => x.name stands only as an argument of another: items.map(x => x.name)"
+        elif token.value == "if" and token.kind == "name":
+            hint = "write a choice as: condition ? this : that"
         elif token.kind == "{" and self._at and self._tokens[self._at - 1].kind == "{":
             hint = "an expression holds no further {{ }}: write the whole of it inside one pair"
         if token.kind == "text":

@@ -146,6 +146,9 @@ def test_a_taken_api_port_is_replaced_by_a_free_one(
     found = plan(tmp_path)
     assert environment(found)["API_PORT"] != str(taken_port)
     assert found.endpoints.api == f"http://127.0.0.1:{environment(found)['API_PORT']}"
+    assert found.notes == (
+        f"Port {taken_port} is taken; the API listens on {environment(found)['API_PORT']}. API_PORT names another.",
+    )
 
 
 def test_no_two_parts_get_the_same_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

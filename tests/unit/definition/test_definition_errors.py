@@ -27,6 +27,15 @@ CASES: list[tuple[str, Any, str, str, str]] = [
         "/steps/0/retry/max_attempt",
         "did you mean 'max_attempts'",
     ),
+    ("another language's field", document(value("a", retries=3)), "unknown-field", "/steps/0/retries", "mean 'retry'"),
+    ("another language's word", document(value("a", needs=["b"])), "unknown-field", "/steps/0/needs", "'depends_on'"),
+    (
+        "a read of a step inside the block itself",
+        document({**switch("b", value("a")), "output": "{{ steps.a.output }}"}),
+        "E_STEP",
+        "/steps/0/output",
+        "`result`",
+    ),
     ("no step type", document({"step_id": "a"}), "missing-field", "/steps/0/step_type", "agent_task"),
     (
         "an unknown step type",
@@ -201,7 +210,7 @@ CASES: list[tuple[str, Any, str, str, str]] = [
         document({"step_id": "w", "step_type": "wait", "seconds": 1, "retry": {}}),
         "invalid-value",
         "/steps/0",
-        "allowed",
+        "leave it out",
     ),
     (
         "a wait for text",
@@ -339,7 +348,7 @@ CASES: list[tuple[str, Any, str, str, str]] = [
         document(switch("b", value("inner")), value("c", "{{ steps.inner.output }}")),
         "E_STEP",
         "/steps/1/value",
-        "scope",
+        "read steps.b.output",
     ),
     (
         "a sibling branch",
@@ -369,21 +378,21 @@ CASES: list[tuple[str, Any, str, str, str]] = [
         document({"step_id": "f", "step_type": "foreach", "items": "steps.inner.output", "steps": [value("inner")]}),
         "E_STEP",
         "/steps/0/items",
-        "scope",
+        "`result`",
     ),
     (
         "a handler's step",
         document(agent("a", on_error=[{"steps": [value("handled")]}]), value("later", "{{ steps.handled.output }}")),
         "E_STEP",
         "/steps/1/value",
-        "scope",
+        "read steps.a.output",
     ),
     (
         "a handler's step in the output",
         document(agent("a", on_error=[{"steps": [value("handled")]}]), output="{{ steps.handled.output }}"),
         "E_STEP",
         "/output",
-        "scope",
+        "read steps.a.output",
     ),
     (
         "a compensation's step",
@@ -421,6 +430,20 @@ def test_a_fault_is_named_with_its_place_and_a_way_out(
     assert hint in (found.errors[0].hint or ""), found.errors[0]
     assert found.compiled is None
     assert found.sha256 is None
+
+
+def test_wrong_types_are_told_in_the_words_of_json() -> None:
+    sent = document(
+        value("a", join=3),
+        value("b", depends_on={}),
+        agent("c", retry=5),
+        agent("d", on_error=[{"continue": False}]),
+        {"step_id": "e", "step_type": "parallel", "branches": []},
+    )
+    told = [issue.message for issue in validate_definition(sent).errors]
+    for word in ("dict", "instance", "True", "string"):
+        assert not [text for text in told if word in text], told
+    assert len(told) == 5
 
 
 def test_ten_faults_are_all_found_at_once() -> None:

@@ -11,6 +11,8 @@ import pytest
 from orchestrator.expressions import ExpressionError, Json, compile_expression, compile_template, suggest
 from orchestrator.expressions import evaluate as evaluate_expression
 from orchestrator.expressions import render as render_template
+from orchestrator.expressions.foreign_names import SAME, foreign_hint
+from orchestrator.expressions.table import FUNCTIONS
 
 CONTEXT: dict[str, Json] = {"input": {"lead": {"email": "a@b.c", "name": "Ada", "tags": ["x"]}}, "nothing": None}
 
@@ -107,6 +109,10 @@ def test_the_caret_stands_in_its_line_and_long_lines_are_cut() -> None:
         ("1 < 2 < 3", "write a < b && b < c"),
         ("lenn('a')", "did you mean 'len'?"),
         ("len('a', 'b')", "use len(x)"),
+        ("'a'.toUpperCase()", "here it is 'upper'"),
+        ("length([1])", "here it is 'len'"),
+        ("[1].push(2)", "[1] + [2] joins two lists"),
+        ("1 if true else 2", "write a choice as: condition ? this : that"),
         ("nothing.x", "read through null with '?.', or give a default: ?? ''"),
         ("input.lead.name && true", "compare it: x != null, x != '', len(x) > 0, or has(x)"),
         ("inptu.lead", "did you mean 'input'?"),
@@ -121,6 +127,12 @@ def test_the_hint_names_the_way_out(expression: str, hint: str) -> None:
     with pytest.raises(ExpressionError) as caught:
         evaluate_expression(expression, CONTEXT)
     assert caught.value.hint == hint
+
+
+def test_names_of_other_languages_lead_to_functions_that_exist() -> None:
+    named = [(hint or "").removeprefix("here it is '")[:-1] for hint in map(foreign_hint, SAME)]
+    assert set(named) <= set(FUNCTIONS)
+    assert not set(SAME) & {name.replace("_", "") for name in FUNCTIONS}
 
 
 def test_null_in_text_hints_at_a_default() -> None:

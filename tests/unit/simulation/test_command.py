@@ -118,6 +118,46 @@ def test_each_expectation_can_fail_and_says_what_it_got(run: Command, key: str) 
     assert "path: charge → rest" in told.out
 
 
+def _items_flow(run: Command, expect: dict[str, Any]) -> Told:
+    call = {"step_id": "send", "step_type": "api_call", "url": "https://far.example.com/", "retry": {"max_attempts": 2}}
+    route = {"step_id": "route", "step_type": "switch", "cases": [{"when": "true", "steps": [call]}]}
+    each = {"step_id": "each", "step_type": "foreach", "items": [1, 2], "steps": [route], "item_output": 1}
+    run.write("flows/items.json", {"workflow_id": "items", "steps": [each]})
+    busy = {"error": {"type": "http-503", "message": "busy"}}
+    mocks = {"each[0].route.send": [busy, {"output": 1}], "send": {"output": 1}}
+    run.write("items.test.json", {"workflow": "items", "mocks": mocks, "expect": expect})
+    return run()
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        {"send": 3},
+        {"each.route.send": 3},
+        {"each[0].route.send": 2, "send": 1},
+        {"each[0].route.send": 2, "each[1].route.send": 1},
+    ],
+)
+def test_calls_are_counted_by_the_names_that_mocks_have(run: Command, calls: dict[str, int]) -> None:
+    told = _items_flow(run, {"calls": calls})
+    assert told.code == 0, told.out
+
+
+def test_calls_that_no_name_covers_are_told(run: Command) -> None:
+    told = _items_flow(run, {"calls": {"each[0].route.send": 2}})
+    assert (told.code, '"each[1].route.send": 1' in told.out) == (1, True)
+
+
+def test_attempts_of_steps_in_items_that_ended_are_known(run: Command) -> None:
+    told = _items_flow(run, {"attempts": {"each[0].route.send": 2, "each[1].route.send": 1}})
+    assert told.code == 0, told.out
+
+
+def test_a_path_that_does_not_exist_is_told_with_what_was_meant(run: Command) -> None:
+    told = _items_flow(run, {"attempts": {"each[0].send": 2}})
+    assert (told.code, "did you mean 'each[0].route.send'?" in told.out) == (1, True)
+
+
 def test_an_error_is_compared_by_its_parts(run: Command) -> None:
     mocks = {"charge": {"error": {"type": "http-409", "message": "a twin", "retryable": False}}}
     fits = {"status": "failed", "error": {"type": "http-409", "step": "charge", "message_has": "twin"}}
