@@ -29,7 +29,7 @@ _BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 class Redaction:
-    """Texts to strike out, in all their forms: URL-encoded, JSON- and HTML-escaped, and in base64.
+    """Texts to strike out, in all their forms: URL-encoded, JSON- and HTML-escaped, in base64 and in hexadecimal.
 
     Args:
         most: values that are kept; the ones not added for longest are dropped.
@@ -146,6 +146,9 @@ def _plain_forms(value: str) -> frozenset[str]:
             base64.b64encode(data).decode("ascii").rstrip("="),
             base64.urlsafe_b64encode(data).decode("ascii").rstrip("="),
         }
+        if len(text) >= SHORTEST:
+            # Digits of a shorter one turn up by chance.
+            found |= {data.hex(), data.hex().upper()}
     for _ in range(_DEEPEST):
         # Told inside JSON that is told inside JSON.
         found |= {json.dumps(form)[1:-1] for form in found} | {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import html
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from html.entities import codepoint2name
 from itertools import groupby
 from typing import Final
-from urllib.parse import unquote
+
+from orchestrator.secrets.readings import LETTERS, MARKS, readings
 
 LONGEST: Final = 4_096
 """A longer value is looked for in the usual spellings only."""
@@ -16,9 +17,6 @@ WINDOW: Final = 64 * 1024
 """Characters that are searched at once. Each may take microseconds, during which nothing else in the process runs."""
 MOST_LETTERS: Final = 40
 """What one character may be spelled with, as an emoji in a URL in a URL."""
-_ROUNDS: Final = 3
-_MARKS: Final = ("%", "\\", "&", "+")
-_BACKSLASHED: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 # Every repetition is bounded: a far end that was given a secret could else hold the worker up with what it answers.
 _DEEPEST: Final = "{0,4}"
 _PERCENT: Final = rf"%(?:25){_DEEPEST}"
@@ -28,7 +26,6 @@ _HASH: Final = rf"(?:\#|{_PERCENT}23)"
 _ENTITY: Final = rf"(?:&|{_PERCENT}26|\\{{1,8}}u0026)(?:amp{_SEMICOLON}){_DEEPEST}"
 _ESCAPING: Final = _BACKSLASH + "{1,8}"
 _ESCAPED: Final = _BACKSLASH + "{0,8}"
-_LETTERS: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 
 def without_spelled(text: str, values: Iterable[str], mask: str) -> str:
@@ -39,23 +36,60 @@ def without_spelled(text: str, values: Iterable[str], mask: str) -> str:
         values: what must not be read out of it, none empty.
         mask: stands in for them.
     """
-    if not any(mark in text for mark in _MARKS):
+    if not any(mark in text for mark in MARKS):
         return text
-    # The pattern is slow and hardly ever needed: first whether any reading of the text has the value at all.
-    readings = list(_readings(text))
-    for value in values:
-        if len(value) <= LONGEST and _is_read(value, readings):
-            text = _masked(text, value, mask)
+    candidates = [value for value in values if len(value) <= LONGEST]
+    for value in _read_somewhere(text, candidates):
+        text = _masked(text, value, mask)
     return text
 
 
+def _read_somewhere(text: str, values: Sequence[str]) -> list[str]:
+    """Return the values that some reading of some window of the text has."""
+    longest = max(map(len, values), default=0) * MOST_LETTERS
+    found: dict[str, None] = {}
+    for at, end in _windows(len(text), longest):
+        window = text[at:end]
+        if any(mark in window for mark in MARKS):
+            found |= dict.fromkeys(_values_read(window, [value for value in values if value not in found]))
+    return list(found)
+
+
+def _windows(length: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Yield where windows begin and end: whatever has `longest` characters is whole in one, not at its very edge."""
+    size = max(WINDOW, 4 * longest)
+    for at in range(0, length, size - 2 * longest):
+        yield at, min(length, at + size)
+
+
+def _values_read(text: str, values: Sequence[str]) -> list[str]:
+    """Return the values that some reading of a text has."""
+    left = [(value, _own_readings(value)) for value in values]
+    found: list[str] = []
+    for reading in readings(text):
+        hits = [value for value, own in left if any(form in reading for form in own)]
+        if hits:
+            found += hits
+            left = [(value, own) for value, own in left if value not in hits]
+    return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _own_readings(value: str) -> tuple[str, ...]:
+    # A value that itself looks like escapes was read once more in the text.
+    return tuple(dict.fromkeys((value, *readings(value))))
+
+
 def _masked(text: str, value: str, mask: str) -> str:
-    pattern, longest = re.compile(_pattern(value)), len(value) * MOST_LETTERS
+    pattern, longest = _compiled(value), len(value) * MOST_LETTERS
+    size = max(WINDOW, 4 * longest)
     pieces: list[str] = []
     at = 0
     while at < len(text):
-        end = min(len(text), at + max(WINDOW, 2 * longest))
-        if found := pattern.search(text, at, end):
+        end = min(len(text), at + size)
+        # The pattern is slow: it is tried where some reading has the value.
+        read = any(mark in text[at:end] for mark in MARKS) and _values_read(text[max(0, at - longest) : end], [value])
+        if read and (found := pattern.search(text, at, end)):
             pieces += [text[at : found.start()], mask]
             at = found.end()
         else:
@@ -66,43 +100,9 @@ def _masked(text: str, value: str, mask: str) -> str:
     return "".join(pieces)
 
 
-def _is_read(value: str, readings: Sequence[str]) -> bool:
-    if any(value in reading for reading in readings):
-        return True
-    # A value that itself looks like escapes was read once more in the text.
-    return any(own in reading for own in set(_readings(value)) if own != value for reading in readings)
-
-
-def _readings(text: str) -> Iterator[str]:
-    for _ in range(_ROUNDS):
-        before = text
-        for read in (html.unescape, _unquoted, _unescaped):
-            text = read(text)
-            yield text
-            if "+" in text:
-                yield text.replace("+", " ")
-        if text == before:
-            return
-
-
-def _unquoted(text: str) -> str:
-    return unquote(text, errors="replace")
-
-
-def _unescaped(text: str) -> str:
-    if "\\" not in text:
-        return text
-    plain = _BACKSLASHED.sub(_character, text)
-    # Two escapes of one surrogate each make a character.
-    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _character(found: re.Match[str]) -> str:
-    code = found[1]
-    if len(code) == 1:
-        return _LETTERS.get(code, code)
-    number = int(code[1:], 16)
-    return chr(number) if number < 0x110000 else found[0]
+@functools.lru_cache(maxsize=64)
+def _compiled(value: str) -> re.Pattern[str]:
+    return re.compile(_pattern(value))
 
 
 def _pattern(value: str) -> str:
@@ -133,7 +133,7 @@ def _spellings(character: str) -> str:
         ways.append(rf"{_ESCAPING}x(?i:{number:02x})")
     if name := {39: "apos"}.get(number) or codepoint2name.get(number):
         ways.append(rf"{_ENTITY}{name}{_SEMICOLON}")
-    ways += [_ESCAPING + letter for letter, meant in _LETTERS.items() if meant == character]
+    ways += [_ESCAPING + letter for letter, meant in LETTERS.items() if meant == character]
     if character == " ":
         ways.append(r"\+")
     return f"(?:{'|'.join(ways)})"

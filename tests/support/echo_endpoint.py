@@ -30,6 +30,8 @@ def forms_of(secret: str) -> dict[str, str]:
         "repr": repr(secret)[1:-1],
         "base64": base64.b64encode(data).decode().rstrip("="),
         "base64, url": base64.urlsafe_b64encode(data).decode().rstrip("="),
+        "hexadecimal": data.hex(),
+        "hexadecimal, upper case": data.hex().upper(),
         "base64, second": base64.b64encode(b"x" + data).decode(),
         "base64, third": base64.b64encode(b"xy" + data).decode(),
     }

@@ -62,7 +62,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(secret=st.text(st.sampled_from("aB3/+=&?%\"'<>~ ß😀-_:#\\"), min_size=6, max_size=20))
 def test_no_spelling_of_another_writer_is_left(spelling: str, secret: str) -> None:
     assume(len(secret.strip()) >= 4 and not secret.endswith("\\"))
@@ -83,6 +83,37 @@ def test_a_spelled_secret_is_found_anywhere_in_a_large_text_whose_escapes_are_ma
             found = redaction.text(f"{filling[:at]} {spelled} {filling[at:]}")
             assert spelled not in found
             assert found.replace(MASK, spelled) == f"{filling[:at]} {spelled} {filling[at:]}"
+
+
+def test_a_secret_is_found_in_text_that_is_nothing_but_escapes_whichever_they_are() -> None:
+    redaction, secret = of("s3cret/value+", "an-other", "%41&amp;b\\\\n"), "s3cret/value+"
+    spelled = "".join(f"\\u{ord(one):04x}" if at % 2 else f"%{ord(one):02X}" for at, one in enumerate(secret))
+    fillings = (
+        '\\"',
+        "\\u00e9",
+        "\\ud83d\\ude00",
+        "%C3%A9",
+        "%25",
+        "&amp;",
+        "&",
+        "&nope;&#955;",
+        "a+",
+        "\0\\\\",
+        "\\U00110000",
+    )
+    for filling in fillings:
+        for times in (1, 40_000):
+            text = filling * times
+            assert redaction.text(f"{text} {spelled} {text}") == f"{text} {MASK} {text}", filling
+            assert redaction.text(text) == text
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper])
+def test_hexadecimal_is_struck_out_in_both_cases_and_in_the_middle_of_a_dump(change: Callable[[str], str]) -> None:
+    coded = change("user:s3cret-välue:end".encode().hex())
+    secret = change("s3cret-välue".encode().hex())
+    assert of("s3cret-välue").text(f"dump {coded}") == f"dump {coded.replace(secret, MASK)}"
+    assert of("abc").text("616263") == "616263"
 
 
 def test_values_keep_their_shape_and_names_and_numbers_are_scrubbed_too() -> None:
