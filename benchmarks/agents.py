@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.event_streams import READ_SECONDS, running_api_process  # noqa: E402
 from benchmarks.model_server import TOKENS  # noqa: E402
+from orchestrator.commands.services import fastest_loop  # noqa: E402
 from orchestrator.embedded.ports import free_port  # noqa: E402
 from orchestrator.settings import Settings  # noqa: E402
 from tests.support.executions import outcome  # noqa: E402
@@ -226,7 +227,8 @@ def main() -> None:
         folder = Path(name)
         with running_temporal(folder / "temporal") as address, running_redis(folder / "redis") as redis_url:
             settings = Settings(_env_file=None, temporal_address=address, redis_url=redis_url)
-            figures = asyncio.run(measured(settings, root, options))
+            with asyncio.Runner(loop_factory=fastest_loop()) as runner:
+                figures = runner.run(measured(settings, root, options))
     print(json.dumps(figures) if options.json else "\n".join(f"{key} {value}" for key, value in figures.items()))
 
 

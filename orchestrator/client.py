@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import dataclasses
 import hashlib
 import json
 import secrets
@@ -21,7 +20,7 @@ from temporalio.client import (
     WorkflowHandle,
 )
 from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -34,10 +33,11 @@ from orchestrator.stores.claims import claim_driver, keep_ahead, with_claims
 from orchestrator.telemetry import temporal_plugins
 from orchestrator.workflows.concurrency_gate import GATE_TYPE
 from orchestrator.workflows.foreign_values import ReadableFailures
+from orchestrator.workflows.payload_conversion import SharedPayloadConverter
 from orchestrator.workflows.performing import summary_text
 from orchestrator.workflows.search_attributes import at_start
 
-DATA_CONVERTER = dataclasses.replace(pydantic_data_converter, failure_converter_class=ReadableFailures)
+DATA_CONVERTER = DataConverter(payload_converter_class=SharedPayloadConverter, failure_converter_class=ReadableFailures)
 ASKED_AT_ONCE = 4
 """Updates that one process has on its way to one gate."""
 NATIVE_THREADS_SECONDS = 0.05

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from redis.asyncio import Redis
 
-from orchestrator.stores.redis import run_script
+from orchestrator.stores.script_batches import run_shared_script
 
 RECENT_CALLS = 50
 """Health is judged by the last calls, at most this many."""
@@ -90,7 +90,7 @@ class AgentCallStore:
 
     async def begin(self, agent_type: str, call_id: str, *, lease_seconds: float) -> None:
         """Count a call as in flight, at most for `lease_seconds`: a killed worker's calls vanish by themselves."""
-        await run_script(self._redis, _BEGIN, self._keys(agent_type), (call_id, int(lease_seconds * 1000)))
+        await run_shared_script(self._redis, _BEGIN, self._keys(agent_type), (call_id, int(lease_seconds * 1000)))
 
     async def end(
         self, agent_type: str, call_id: str, outcome: str, *, seconds: float, error: dict[str, Any] | None = None
@@ -105,11 +105,11 @@ class AgentCallStore:
             error: `{"type", "message"}` of a failure.
         """
         args = (call_id, outcome, int(seconds * 1000), orjson.dumps(error or {}).decode(), RECENT_CALLS)
-        await run_script(self._redis, _END, self._keys(agent_type), args)
+        await run_shared_script(self._redis, _END, self._keys(agent_type), args)
 
     async def read(self, agent_type: str) -> AgentCalls:
         """Return what is known; zeros for an agent that was never called."""
-        now, totals, recent, in_flight = await run_script(self._redis, _READ, self._keys(agent_type))
+        now, totals, recent, in_flight = await run_shared_script(self._redis, _READ, self._keys(agent_type))
         calls, failures, last_error, last_error_at, last_success_at = totals
         rows = [[int(part) for part in row.split()] for row in recent]
         fresh = [row for row in rows if int(now) - row[0] <= RECENT_SECONDS * 1000]

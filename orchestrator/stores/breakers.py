@@ -17,7 +17,8 @@ from redis.asyncio import Redis
 from orchestrator.execution.errors import RedisUnavailable
 from orchestrator.execution.errors_steps import CircuitOpen
 from orchestrator.stores.pages import LARGEST_PAGE, Page, page_of
-from orchestrator.stores.redis import redis_errors, run_script
+from orchestrator.stores.redis import redis_errors
+from orchestrator.stores.script_batches import run_shared_script
 
 log = structlog.get_logger(__name__)
 
@@ -188,7 +189,7 @@ class CircuitBreakers:
     async def state(self, name: str) -> BreakerState:
         """Return one circuit; one that was never used is closed."""
         args = (self._bucket_milliseconds, BUCKETS)
-        answer = await run_script(self._redis, _STATE, self._keys(name), args)
+        answer = await run_shared_script(self._redis, _STATE, self._keys(name), args)
         state, calls, failures, open_until, last_error, last_error_at = answer
         return BreakerState(
             name, state, int(calls), int(failures), _moment(open_until), last_error, _moment(last_error_at)
@@ -219,7 +220,7 @@ class CircuitBreakers:
     async def _acquire(self, name: str, token: str, lease_seconds: float) -> None:
         args = (token, int(lease_seconds * 1000), self._open_milliseconds)
         try:
-            answer, wait = await run_script(self._redis, _ACQUIRE, self._keys(name), args)
+            answer, wait = await run_shared_script(self._redis, _ACQUIRE, self._keys(name), args)
         except RedisUnavailable as error:
             self._warn(error)
             return
@@ -237,7 +238,7 @@ class CircuitBreakers:
         args: tuple[Any, ...] = (token, outcome, failure, self._bucket_milliseconds, BUCKETS)
         args += (policy.least_calls, policy.failure_rate, self._open_milliseconds, name)
         try:
-            await run_script(self._redis, _RECORD, self._keys(name), args)
+            await run_shared_script(self._redis, _RECORD, self._keys(name), args)
         except RedisUnavailable as error:
             self._warn(error)
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from orchestrator.execution.errors import RedisUnavailable
 from orchestrator.execution.errors_steps import RateLimitedLocally
-from orchestrator.stores.redis import run_script
+from orchestrator.stores.script_batches import run_shared_script
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +135,7 @@ class RateLimits:
     async def close(self, model: str, seconds: float) -> None:
         """Let no call to this model begin for a while: the provider said when to come back."""
         try:
-            await run_script(self._redis, _CLOSE, (self._closed(model),), (max(1, int(seconds * 1000)),))
+            await run_shared_script(self._redis, _CLOSE, (self._closed(model),), (max(1, int(seconds * 1000)),))
         except RedisUnavailable as error:
             self._warn(error)
 
@@ -146,7 +146,7 @@ class RateLimits:
         limit = self._limits.get(provider, RateLimit())
         args = (limit.requests_per_minute or 0, limit.tokens_per_minute or 0, requests, tokens)
         try:
-            return str(await run_script(self._redis, script, keys, args))
+            return str(await run_shared_script(self._redis, script, keys, args))
         except RedisUnavailable as error:
             self._warn(error)
             return None

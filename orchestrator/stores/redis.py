@@ -72,7 +72,7 @@ class _Gate:
         came_at = time.monotonic()
         async with self._turns:
             if self._away is not None and self._away_at >= came_at:
-                raise _unavailable(self._away.message)
+                raise redis_unavailable(self._away.message)
             try:
                 yield
             except RedisUnavailable as error:
@@ -107,18 +107,18 @@ async def _translated() -> AsyncIterator[None]:
         async with asyncio.timeout(CALL_SECONDS):
             yield
     except TimeoutError as error:
-        raise _unavailable(f"Redis did not answer within {CALL_SECONDS} s") from error
+        raise redis_unavailable(f"Redis did not answer within {CALL_SECONDS} s") from error
     except ResponseError as error:
-        raise _unavailable(f"Redis refused the command: {error}") from error
+        raise redis_unavailable(f"Redis refused the command: {error}") from error
     except (RedisError, OSError) as error:
-        raise _unavailable(f"Redis cannot be reached: {error}") from error
+        raise redis_unavailable(f"Redis cannot be reached: {error}") from error
 
 
 async def run_script(redis: Redis, script: str, keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
     """Run a Lua script that reads, or whose writes may be lost in a crash, and return its answer."""
     async with redis_errors(redis):
         try:
-            return await redis.evalsha(_sha1(script), len(keys), *keys, *args)
+            return await redis.evalsha(sha1_of(script), len(keys), *keys, *args)
         except NoScriptError:
             return await redis.eval(script, len(keys), *keys, *args)
 
@@ -144,7 +144,8 @@ async def run_durable_script(redis: Redis, script: str, keys: Sequence[str], arg
 
 
 @functools.cache
-def _sha1(script: str) -> str:
+def sha1_of(script: str) -> str:
+    """Return the name of a Lua script on the server."""
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -156,10 +157,11 @@ def _check_synced(synced: Any) -> None:
             log.warning("Redis confirms no fsync; start it with --appendonly yes", answer=str(synced))
         return
     if isinstance(synced, Exception):
-        raise _unavailable(f"Redis did not confirm that the write is on disk: {synced}") from synced
+        raise redis_unavailable(f"Redis did not confirm that the write is on disk: {synced}") from synced
     if int(synced[0]) < 1:
-        raise _unavailable(f"Redis did not confirm within {FSYNC_MILLISECONDS} ms that the write is on disk")
+        raise redis_unavailable(f"Redis did not confirm within {FSYNC_MILLISECONDS} ms that the write is on disk")
 
 
-def _unavailable(message: str) -> RedisUnavailable:
+def redis_unavailable(message: str) -> RedisUnavailable:
+    """Return the error of a call that Redis did not answer."""
     return RedisUnavailable(message, hint="check that Redis runs and that REDIS_URL is right", retry_after_seconds=2)

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from redis.asyncio import Redis
 
 from orchestrator.execution.errors import RedisUnavailable
 from orchestrator.stores.redis import redis_errors
+from orchestrator.stores.script_batches import run_shared_script
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +28,11 @@ LIFE_SECONDS = 3600
 """After the last piece."""
 WARN_EVERY_SECONDS = 30.0
 BEGINNING = "0-0"
+
+_APPEND = """
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', unpack(ARGV, 3))
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +126,7 @@ class TokenStreams:
         """Add one entry; a failure is a warning now and then."""
         key = self.key(execution_id)
         try:
-            async with redis_errors(self._redis):
-                pipeline = self._redis.pipeline(transaction=False)
-                pipeline.xadd(key, dict(fields.items()), maxlen=MOST_ENTRIES, approximate=True)
-                pipeline.expire(key, LIFE_SECONDS)
-                await pipeline.execute()
+            await run_shared_script(self._redis, _APPEND, (key,), (MOST_ENTRIES, LIFE_SECONDS, *chain(*fields.items())))
         except RedisUnavailable as error:
             if time.monotonic() - self._warned_at > WARN_EVERY_SECONDS:
                 self._warned_at = time.monotonic()
