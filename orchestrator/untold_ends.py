@@ -80,7 +80,11 @@ class UntoldEnds:
         return count
 
     async def _tell(self, execution: WorkflowExecution) -> bool:
-        target = await execution.memo_value(CALLBACK_MEMO, None, type_hint=CallbackTarget)
+        try:
+            target = await execution.memo_value(CALLBACK_MEMO, None, type_hint=CallbackTarget)
+        except Exception as error:  # whatever a stranger, or a later version, has put there
+            log.warning("whom to tell of an end cannot be read", execution_id=execution.id, error=str(error))
+            return False
         if target is None:
             return False
         request = DeliverCallback(execution_id=execution.id, run_id=execution.run_id, target=target, closed=True)

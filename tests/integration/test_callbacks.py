@@ -18,6 +18,7 @@ from temporalio.client import Client
 from activities.callbacks import CallbackActivities
 from activities.control import ControlActivities
 from orchestrator.client import connect, disconnect
+from orchestrator.execution.messages import WORKFLOW_TYPE
 from orchestrator.execution.messages_callbacks import CALLBACK_MEMO
 from orchestrator.guarded_http import GuardedHttp
 from orchestrator.secrets import EnvironmentSecrets, Secrets
@@ -243,6 +244,19 @@ async def test_an_execution_that_is_terminated_before_a_worker_took_it_is_told_t
     assert kinds == {by_api: "execution.terminated", by_hand: "execution.terminated", quiet: "execution.completed"}
     assert all(genuine(found, KEY) for found in receiver.received)
     assert len(receiver.received) == 3
+
+
+async def test_what_a_stranger_calls_a_callback_hides_no_other(
+    api: httpx2.AsyncClient, signing: Settings, receiver: WebhookReceiver, temporal_client: Client
+) -> None:
+    odd, queue = f"odd-{signing.redis_key_prefix}", signing.temporal_task_queue
+    strange = await temporal_client.start_workflow(
+        WORKFLOW_TYPE, "x", id=odd, task_queue=queue, memo={CALLBACK_MEMO: ["no target"]}
+    )
+    known = await started(api, signing, url=receiver.url)
+    for handle in (strange, temporal_client.get_workflow_handle(known)):
+        await handle.terminate()
+    await look_for(temporal_client, signing, 1)
 
 
 async def test_a_worker_looks_for_ends_that_nobody_tells_of(
