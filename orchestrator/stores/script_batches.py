@@ -67,14 +67,26 @@ async def _run(redis: Redis, calls: list[_Call]) -> None:
             answers = await _answers(redis, calls)
     except RedisUnavailable as error:
         answers = [error] * len(calls)
-    except asyncio.CancelledError:
+    except BaseException as error:
+        # Whatever it is: nobody shall wait for ever.
         for call in calls:
-            call.answer.cancel()
-        raise
+            _fail(call.answer, error)
+        if not isinstance(error, Exception):
+            raise
+        return
     for call, answer in zip(calls, answers, strict=True):
         # Nobody waits any more for one that was cancelled.
         if not call.answer.done():
             call.answer.set_result(answer)
+
+
+def _fail(answer: asyncio.Future[Any], error: BaseException) -> None:
+    if answer.done():
+        return
+    if isinstance(error, Exception):
+        answer.set_exception(error)
+    else:
+        answer.cancel()
 
 
 async def _answers(redis: Redis, calls: list[_Call]) -> list[Any]:

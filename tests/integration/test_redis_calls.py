@@ -60,3 +60,10 @@ async def test_all_of_a_batch_are_told_that_redis_is_away() -> None:
         found = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(error) for error in found] == [RedisUnavailable] * 3
     assert len(set(map(id, found))) == 3
+
+
+async def test_nobody_waits_for_ever_for_a_call_that_cannot_be_sent(redis_url: str) -> None:
+    async with connect_redis(Settings(_env_file=None, redis_url=redis_url)) as redis:
+        calls = [run_shared_script(redis, script, ()) for script in ("return 1", None)]  # type: ignore[arg-type]
+        found = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 10)
+    assert [type(error) for error in found] == [AttributeError] * 2
