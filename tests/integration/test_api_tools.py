@@ -71,7 +71,9 @@ async def test_all_tools_are_listed_with_their_source(temporal_client: Client, i
         ):
             for record in (RATE, REPORT):
                 await api.post("/tools/", json=record)
-            whole = (await api.get("/tools/?limit=200")).json()
+            listed = await api.get("/tools/?limit=200")
+            assert listed.status_code == 200, listed.text
+            whole = listed.json()
             first = (await api.get("/tools/?limit=2")).json()
             second = (await api.get("/tools/", params={"limit": 2, "cursor": first["next_cursor"]})).json()
     await http.aclose()

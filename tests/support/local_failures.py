@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
+import sys
 import threading
+import traceback
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
@@ -21,6 +25,7 @@ _CAUGHT = (*outcomes.TEST_OUTCOME, SystemExit, GeneratorExit, asyncio.CancelledE
 runner.TEST_OUTCOME = fixtures.TEST_OUTCOME = _CAUGHT  # type: ignore[assignment,attr-defined]
 
 _watched: list[threading.Event] = []
+_FAILED = pytest.StashKey[bool]()
 
 
 def _end(*_: object) -> None:
@@ -76,7 +81,36 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember what failed."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
     """End a teardown that hangs, as one does that waits for a worker which never ends."""
     with _ended_late(item):
-        return (yield)
+        try:
+            return (yield)
+        finally:
+            if item.stash.get(_FAILED, False):
+                _let_go()
+
+
+def _let_go() -> None:
+    """Free what the frames of a failed test hold: a connection that it left open is no fault of the next test."""
+    error: BaseException | None = getattr(sys, "last_value", None)
+    tell, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            while error is not None and error.__traceback__ is not None:
+                traceback.clear_frames(error.__traceback__)
+                error.__traceback__ = None
+                error = error.__cause__ or error.__context__
+            sys.last_value = sys.last_traceback = None
+            gc.collect()
+    finally:
+        sys.unraisablehook = tell

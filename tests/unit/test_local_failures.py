@@ -10,14 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 BROKEN = """
 import asyncio
+import gc
 import signal
+import socket
 import time
 
 import pytest
 
 from tests.support import local_failures
 
-local_failures.LATE_SECONDS = 0.2
+local_failures.LATE_SECONDS = 1
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +71,7 @@ async def test_call(shared):
     raise SystemExit
 
 
-@pytest.mark.timeout(0.2)
+@pytest.mark.timeout(3)
 def test_hangs(shared):
     end = time.monotonic() + 20
     while time.monotonic() < end:
@@ -82,15 +84,23 @@ def test_hangs(shared):
                 raise
 
 
+async def test_leaks():
+    left = socket.create_server(("127.0.0.1", 0))
+    ring = [left]
+    ring.append(ring)
+    assert not ring
+
+
 async def test_after(breaks_setup):
     await asyncio.sleep(0)
+    gc.collect()
 """
 
 
 def test_a_test_that_breaks_spoils_no_other(tmp_path: Path) -> None:
     (tmp_path / "test_broken.py").write_text(BROKEN)
     (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+        "[pytest]\nfilterwarnings = error\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
     )
     command = [sys.executable, "-m", "pytest", "-p", "tests.support.local_failures", "-p", "no:cacheprovider"]
     found = subprocess.run(
@@ -102,4 +112,4 @@ def test_a_test_that_breaks_spoils_no_other(tmp_path: Path) -> None:
         check=False,
     )
     assert re.search(r"^PASSED .*::test_after$", found.stdout, re.MULTILINE), found.stdout + found.stderr
-    assert "2 failed, 5 passed, 7 errors" in found.stdout, found.stdout
+    assert "3 failed, 5 passed, 7 errors" in found.stdout, found.stdout
