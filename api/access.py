@@ -100,7 +100,7 @@ def token_of(request: Request) -> str:
 def _refuse_foreign_pages(request: Request, settings: Settings) -> None:
     """Without keys, a page in the user's browser could steer the API, by a form or by a name that leads to loopback."""
     public = urlsplit(settings.api_public_url or "").hostname
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    host = _host_of(request)
     if not is_loopback(host) and host != public:
         raise Forbidden(
             f"an API without authentication answers on loopback only, not as '{host[:100]}'",
@@ -110,6 +110,14 @@ def _refuse_foreign_pages(request: Request, settings: Settings) -> None:
         return
     if request.headers.get("sec-fetch-site") == "cross-site":
         raise Forbidden("an API without authentication does not answer pages of other sites")
+
+
+def _host_of(request: Request) -> str:
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        # No host has such a name.
+        return ""
 
 
 def access_of(request: Request) -> Access:

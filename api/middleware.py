@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_SECURE_HEADERS = (
+SECURE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
@@ -61,7 +61,7 @@ class SecureHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 present = {name.lower() for name, _ in message["headers"]}
-                extra = [(name, value) for name, value in _SECURE_HEADERS if name not in present]
+                extra = [(name, value) for name, value in SECURE_HEADERS if name not in present]
                 message = {**message, "headers": [*message["headers"], *extra]}
             await send(message)
 

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import compile_path
 
+from api.middleware import SECURE_HEADERS
 from api.request_issues import request_issues
 from orchestrator.execution import (
     errors,
@@ -231,6 +232,8 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 
 
 async def _on_surprise(request: Request, error: Exception) -> Response:
+    # It answers outside of every middleware.
+    secure = {name.decode(): value.decode() for name, value in SECURE_HEADERS}
     return problem(
         request,
         500,
@@ -238,4 +241,5 @@ async def _on_surprise(request: Request, error: Exception) -> Response:
         OrchestratorError.title,
         "the service met an error of its own; nothing in the request explains it",
         hint="the API's log has the details",
+        headers=secure,
     )

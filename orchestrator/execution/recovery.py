@@ -323,9 +323,10 @@ def _known(definition: CompiledDefinition, path: str, pointer: str) -> str:
         RequestError: it names no step.
     """
     scopes = [definition.root]
-    for segment in _INDEX.sub("", path).split("."):
+    for part in path.split("."):
+        segment = _INDEX.sub("", part)
         step = next((scope.steps[segment] for scope in scopes if segment in scope.steps), None)
-        if step is None:
+        if step is None or (segment != part and not step.scopes):
             message = f"there is no step '{path[:200]}' in workflow '{definition.head.workflow_id or ''}'"
             names = [name for scope in scopes for name in scope.steps]
             hint = did_you_mean(segment, names) or "GET the execution to see its steps"

@@ -325,7 +325,8 @@ def test_an_open_api_on_loopback_is_not(host: str) -> None:
 async def test_an_open_api_does_not_answer_foreign_pages(isolated_settings: Settings) -> None:
     async with running_api(isolated_settings) as api:
         assert (await api.get("/workflows/")).status_code == 200
-        for headers in ({"Host": "rebound.example.com"}, {"Sec-Fetch-Site": "cross-site"}):
+        odd_hosts = ({"Host": host} for host in ("rebound.example.com", "127.0.0.1@example.com", "[", "[::1", "[]"))
+        for headers in (*odd_hosts, {"Sec-Fetch-Site": "cross-site"}):
             problem_in(await api.post("/executions/x/pause", headers=headers), 403, "forbidden")
 
 

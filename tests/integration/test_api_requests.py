@@ -227,5 +227,6 @@ async def test_a_fault_of_ours_is_a_problem_that_leaks_nothing(isolated_settings
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.get("/boom")
     problem_in(answer, 500, "internal-error")
+    assert answer.headers["x-content-type-options"] == "nosniff"
     assert "secret-token" not in answer.text
     assert "Traceback" not in answer.text

@@ -128,6 +128,7 @@ async def test_temporal_takes_every_form_that_the_api_takes(api: httpx2.AsyncCli
     [
         ({"cron": ["0 0 * * *", "0 25 * * *"]}, "/cron/1", "hour '25'"),
         ({"cron": ["0 0 31 2 *"]}, "/cron/0", "never run"),
+        ({"time_zone": "localtime"}, "/time_zone", ""),
         ({"time_zone": "Europe/Berlim"}, "/time_zone", "did you mean 'Europe/Berlin'?"),
         ({"calendars": [{"hour": "nine"}]}, "/calendars/0", "hour"),
         ({"intervals": [{"every_seconds": 0}]}, "/intervals/0/every_seconds", "greater than or equal to 1"),

@@ -258,6 +258,7 @@ def test_a_rerun_undoes_nothing_that_the_first_execution_did() -> None:
     [
         ("enrch", {}, "unknown-step", "did you mean 'enrich'?"),
         ("f[0].y", {}, "unknown-step", "did you mean 'x'?"),
+        ("enrich[0]", {}, "unknown-step", ""),
         ("skipped", {}, "step-never-ran", "steps that ran: enrich, f, after"),
         ("enrich", {"after": 1}, "invalid-output-path", ""),
         ("enrich", {"f[0].x": 1}, "invalid-output-path", ""),
