@@ -31,6 +31,8 @@ _TAGS = [
     {"name": "agents", "description": "What agent tasks are asked of"},
     {"name": "breakers", "description": "Dependencies that are left alone for now"},
     {"name": "tools", "description": "What steps and agents may call"},
+    {"name": "vectors", "description": "Collections that vector steps and agents' memory search"},
+    {"name": "sessions", "description": "Conversations that agents go on with"},
     {"name": "language", "description": "JSON Schema and expressions"},
     {"name": "access", "description": "API keys: who may do what"},
     {"name": "health", "description": "For load balancers and operators"},

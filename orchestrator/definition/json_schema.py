@@ -37,7 +37,9 @@ _RULES: dict[str, Schema] = {
             {"required": ["output"], "not": {"required": ["steps"]}},
         ]
     },
+    "Budget": {"anyOf": [_with(name) for name in ("tokens", "cost_usd", "model_calls", "tool_calls")]},
     "Loop": _one_of("while", "until"),
+    "VectorSearch": _one_of("query", "vector"),
     "Wait": _one_of("seconds", "until"),
 }
 """Rules over several fields of a part, which its model checks in code."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain, islice
 
 from orchestrator.definition.compiled import CompiledDefinition
 from orchestrator.definition.models import WaitForSignal
@@ -12,6 +14,8 @@ from orchestrator.execution.paths import join_path, tool_call_path
 from orchestrator.execution.state import ROOT, AgentLoop, ExecutionState
 
 TABLE_ROWS = 100
+NOTES = 20
+NOTE_CHARACTERS = 300
 _MOVING = frozenset({"wait", "delay", "retry"})
 """Timers that go on by themselves, unlike the time-out of a wait."""
 
@@ -141,10 +145,22 @@ def _tool_approvals(path: str, label: str, loop: AgentLoop) -> list[OpenApproval
     ]
 
 
-def markdown_table(definition: CompiledDefinition, state: ExecutionState, status: str) -> str:
-    """Return the step table in Markdown, for the Temporal Web UI; over 100 steps, counts by state instead."""
+def markdown_table(
+    definition: CompiledDefinition, state: ExecutionState, status: str, detail: str | None = None
+) -> str:
+    """Return the step table in Markdown, for the Temporal Web UI; over 100 steps, counts by state instead.
+
+    Above it stands what a person should know first: why the execution failed, and what it waits for.
+
+    Args:
+        definition: of the execution.
+        state: of the execution.
+        status: its status word.
+        detail: what the status leaves open.
+    """
     records = state.scopes[ROOT].steps
-    title = f"**{definition.head.name or state.workflow_id}** · {status}"
+    title = f"**{definition.head.name or state.workflow_id}** · {status}{f' ({detail})' if detail else ''}"
+    title = "\n\n".join([title, *_notes(definition, state, status)])
     if len(records) > TABLE_ROWS:
         counts = Counter(record.state for record in records.values())
         return title + "\n\n" + "\n".join(f"- {state_name}: {count}" for state_name, count in counts.items())
@@ -153,6 +169,50 @@ def markdown_table(definition: CompiledDefinition, state: ExecutionState, status
         _row(steps[step_id].model.label, step_id, record.state, record.attempts) for step_id, record in records.items()
     ]
     return "\n".join([title, "", "| step | id | state | attempts |", "|---|---|---|---|", *rows])
+
+
+def _notes(definition: CompiledDefinition, state: ExecutionState, status: str) -> list[str]:
+    found = []
+    if state.error is not None:
+        where = f" at step {_quoted(state.error.step)}" if state.error.step else ""
+        found.append(f"failed{where}: {_quoted(f'{state.error.type}: {state.error.message}')}")
+    if status in ("awaiting", "paused"):
+        # Thousands of items may wait, and this is made for every activation.
+        waits = list(
+            islice(chain(_repairs(state), _decisions(definition, state), _messages(definition, state)), NOTES + 1)
+        )
+        found += waits[:NOTES]
+        if len(waits) > NOTES:
+            found.append("… and more")
+    return found
+
+
+def _repairs(state: ExecutionState) -> Iterator[str]:
+    closed = frozenset(state.retained)
+    return (
+        f"step {_quoted(join_path(scope.prefix, step_id))} waits for a repair"
+        + (f": {_quoted(f'{record.error.type}: {record.error.message}')}" if record.error else "")
+        for scope_id, scope in state.scopes.items()
+        if scope_id not in closed
+        for step_id, record in scope.steps.items()
+        if record.awaits == "operator"
+    )
+
+
+def _decisions(definition: CompiledDefinition, state: ExecutionState) -> Iterator[str]:
+    for approval in open_approvals(definition, state):
+        yield f"{_quoted(approval.path)} waits for a decision: {_quoted(approval.title)}"
+
+
+def _messages(definition: CompiledDefinition, state: ExecutionState) -> Iterator[str]:
+    for name in signals_of(definition, state).awaited:
+        yield f"waits for the signal {_quoted(name)}"
+
+
+def _quoted(text: str) -> str:
+    """Return text that is no Markdown, whatever a far end wrote into it."""
+    text = text if len(text) <= NOTE_CHARACTERS else text[: NOTE_CHARACTERS - 1] + "…"
+    return f"`{text.replace('`', chr(39)).replace(chr(10), ' ')}`"
 
 
 # The table is made for every activation, and few of its rows are new.

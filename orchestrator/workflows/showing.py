@@ -25,9 +25,10 @@ class Showing:
     def show(self, definition: CompiledDefinition, machine: Machine) -> None:
         """Let people see the step table, and lists the status, where it is not Temporal's own."""
         status = status_of(machine.state, busy=machine.busy)
-        workflow.set_current_details(markdown_table(definition, machine.state, status))
-        self._feed.show(machine, status, detail_of(machine.state) if status != "running" else None)
-        detail = detail_of(machine.state) if status in ("awaiting", "queued") else None
+        told = detail_of(machine.state) if status != "running" else None
+        workflow.set_current_details(markdown_table(definition, machine.state, status, told))
+        self._feed.show(machine, status, told)
+        detail = told if status in ("awaiting", "queued") else None
         if machine.closed or (status, detail) == self._shown:
             return
         updates: list[Any] = []

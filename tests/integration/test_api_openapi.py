@@ -129,6 +129,11 @@ def test_every_operation_has_a_summary_a_description_and_a_tag(contract: dict[st
         assert operation.get("tags"), where
 
 
+def test_every_tag_is_described(contract: dict[str, Any]) -> None:
+    described = {tag["name"] for tag in contract["tags"] if tag["description"]}
+    assert described == {tag for _, operation in operations(contract) for tag in operation["tags"]}
+
+
 def test_every_failure_is_described_as_a_problem(contract: dict[str, Any]) -> None:
     for where, operation in operations(contract):
         for status, response in operation["responses"].items():
