@@ -59,7 +59,7 @@ def by_rest(services: Services, execution_id: str, run_id: str) -> None:
 
 def by_temporal_cli(services: Services, execution_id: str, run_id: str) -> None:
     command = [str(server_binary()), "workflow", "cancel", "--address", services.temporal_address]
-    subprocess.run([*command, "--workflow-id", execution_id], check=True, capture_output=True, timeout=20)
+    subprocess.run([*command, "--workflow-id", execution_id], check=True, capture_output=True, timeout=60)
 
 
 def by_web_ui_button(services: Services, execution_id: str, run_id: str) -> None:
@@ -113,7 +113,7 @@ def temporal_status(services: Services, execution_id: str) -> str:
     """The status as Temporal's own command line tells it."""
     command = [str(server_binary()), "workflow", "describe", "--address", services.temporal_address]
     command += ["--workflow-id", execution_id, "--output", "json"]
-    done = subprocess.run(command, check=True, capture_output=True, timeout=20)
+    done = subprocess.run(command, check=True, capture_output=True, timeout=60)
     status: str = json.loads(done.stdout)["workflowExecutionInfo"]["status"]
     return status
 

@@ -76,7 +76,7 @@ def test_an_api_killed_during_a_synchronous_wait_stops_nothing(
         wait_for(lambda: len(model.calls("qualify_lead")) == 1)
         services.api.kill()
         with pytest.raises(httpx2.HTTPError):
-            waiting.result(10)
+            waiting.result(60)
     services.make_whole()
     (execution_id,) = rest.listed(workflow_id=workflow_id)
     gate.open()

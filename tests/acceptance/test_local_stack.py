@@ -166,7 +166,7 @@ def test_every_server_killed_with_nine_comes_back_with_its_data(stack: UpProcess
     for server in servers:
         server.kill()
     wait_for(lambda: not any(is_alive(server.pid) for server in servers))
-    wait_for(stack.is_ready, 30)
+    wait_for(stack.is_ready, 60)
     wait_for(lambda: _status(stack, document["execution_id"]) == "completed", 60, "the execution's completion")
 
 
@@ -211,7 +211,7 @@ def test_an_external_server_that_is_away_is_named_and_nothing_is_left(tmp_path: 
         taken.bind(("127.0.0.1", 0))
         url = f"redis://127.0.0.1:{taken.getsockname()[1]}"
         up = launch_up(tmp_path / "home", REDIS_URL=url)
-        assert up.process.wait(20) == 3
+        assert up.process.wait(60) == 3
     assert "REDIS_URL" in up.output
     assert "instead of the embedded one" in up.output
     assert not (tmp_path / "home" / "endpoints.json").exists()

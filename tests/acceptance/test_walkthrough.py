@@ -87,7 +87,7 @@ def test_the_readmes_curl_calls_do_what_it_says(services: Services, rest: Rest, 
         found: bool = newest["execution_id"] == answer["execution_id"] and newest["status"] == "completed"
         return found
 
-    wait_for(listed, 10)
+    wait_for(listed)
 
 
 @pytest.mark.usefixtures("empty_shelf")

@@ -311,7 +311,7 @@ async def test_a_gate_that_nobody_needs_completes_and_starts_afresh(
     async with serving(temporal_client, settings, door) as runner:
         assert (await outcome(await named(runner, definition, "http://1"))).status == "completed"
         gate = temporal_client.get_workflow_handle(gate_id(definition["workflow_id"], ""))
-        await asyncio.wait_for(gate.result(), 10)
+        await asyncio.wait_for(gate.result(), 60)
         assert (await outcome(await named(runner, definition, "http://2"))).status == "completed"
 
 

@@ -67,7 +67,7 @@ async def test_a_follower_gets_what_comes_after_the_piece_it_had(streams: TokenS
     waiting = asyncio.ensure_future(anext(follower))
     async with streams.writing("e1", path="ask", turn=0, attempt=2) as writer:
         writer.publish("after")
-    piece = await asyncio.wait_for(waiting, 10)
+    piece = await asyncio.wait_for(waiting, 60)
     assert (piece.text, piece.attempt) == ("after", 2)
     assert await streams.read("e2") == []
 
