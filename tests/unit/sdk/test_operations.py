@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -147,3 +148,23 @@ def test_both_clients_have_the_same_methods_with_the_same_signatures() -> None:
         if callable(getattr(blocking, name)):
             ours, theirs = (inspect.signature(getattr(client, name)) for client in (blocking, awaiting))
             assert list(ours.parameters) == list(theirs.parameters), name
+
+
+@pytest.mark.parametrize("kind", [OrchestratorClient, AsyncOrchestratorClient])
+def test_help_shows_what_a_caller_gives_and_gets(kind: type) -> None:
+    shown = pydoc.render_doc(kind)
+    # Bold letters are written twice, with a backspace between.
+    told = re.sub(r"(.)\x08\1", r"\1", shown)
+    assert "get_execution(self, execution_id: 'str') -> 'ExecutionDocument'" in told
+    assert "\n |  iter_workflows(self, *, tag: " in told
+    assert "-> 'Iterator[WorkflowSummary]'" in told
+    for inside in ("Operation object", "Iteration object", "Method object", "Call[", "-> 'Stream["):
+        assert inside not in told, inside
+
+
+def test_methods_can_be_called_as_functions_of_the_class() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json={"execution_id": request.url.path.rpartition("/")[2]})
+
+    with OrchestratorClient("http://far.example.com", transport=httpx2.MockTransport(answer)) as client:
+        assert OrchestratorClient.get_execution(client, "ex-1")["execution_id"] == "ex-1"
