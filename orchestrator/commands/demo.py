@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from orchestrator.commands.definitions import load_definition
 from orchestrator.commands.files import read_json
-from orchestrator.commands.outcome import INTERRUPTED, OK, CommandError, out
+from orchestrator.commands.outcome import INTERRUPTED, OK, USAGE, CommandError, out
 from orchestrator.commands.stack import run_with_stack, say
 from orchestrator.commands.watching import Interrupted, follow, print_outcome, wait_ready
 from orchestrator.embedded.layout import Endpoints, Layout
@@ -21,14 +21,18 @@ from orchestrator.sdk import OrchestratorClient
 from orchestrator.sdk.documents import ExecutionDocument
 from orchestrator.settings import Settings
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-DEFINITION = EXAMPLES / "lead_processing.json"
-INPUT = EXAMPLES / "lead_processing.input.json"
+DEFINITION = "lead_processing.json"
+INPUT = "lead_processing.input.json"
 READY_SECONDS = 60.0
 
 
 def demo() -> int:
-    """Run the lead workflow and show it; gives 0 when it completed."""
+    """Run the lead workflow and show it; gives 0 when it completed.
+
+    Raises:
+        CommandError: there are no examples here, or no stack answers.
+    """
+    _examples()
     layout = Layout.current()
     if layout.is_running():
         say("Using the stack that already runs here; it is left running.")
@@ -44,8 +48,20 @@ async def _show_on(stack: LocalStack) -> int:
         code = await asyncio.to_thread(_show, stack.endpoints, stop)
     finally:
         stop.set()
-    say("Stopping the stack; its state is kept. `make up` keeps one running.")
+    say("Stopping the stack; its state is kept. `make up` brings it back, with these pages, and keeps it running.")
     return code
+
+
+def _examples() -> Path:
+    """The folder of the examples, which come with the repository and not with the package."""
+    for root in (Path(__file__).parents[2], Path.cwd()):
+        if (root / "examples" / DEFINITION).is_file():
+            return root / "examples"
+    raise CommandError(
+        "the demo's example is not here: it comes with the repository, not with the package. Run `make demo` in a "
+        "clone, or `orchestrator up`, and beside it `orchestrator run` with a definition of yours",
+        USAGE,
+    )
 
 
 def _endpoints_of(layout: Layout) -> Endpoints:
@@ -59,13 +75,14 @@ def _endpoints_of(layout: Layout) -> Endpoints:
 
 
 def _show(endpoints: Endpoints, stop: threading.Event) -> int:
-    workflow_id, definition = load_definition(DEFINITION)
+    examples = _examples()
+    workflow_id, definition = load_definition(examples / DEFINITION)
     with OrchestratorClient(endpoints.api) as client:
         if wait_ready(client, READY_SECONDS) != OK:
             raise CommandError(f"the stack at {endpoints.api} is not ready; see {Layout.current().home / 'logs'}")
         stored = client.put_workflow(workflow_id, definition)
         out.print(f"Stored [bold]{escape(workflow_id)}[/], version {stored['version']}.")
-        execution_id = client.execute_workflow(workflow_id, read_json(INPUT, "input"))["execution_id"]
+        execution_id = client.execute_workflow(workflow_id, read_json(examples / INPUT, "input"))["execution_id"]
         try:
             document = follow(client, execution_id, out, stop)
         except Interrupted:

@@ -47,6 +47,14 @@ def test_the_operations_page_lists_every_metric_of_ours_that_they_use() -> None:
     assert [name for name in sorted(ours) if f"`{name}`" not in page] == []
 
 
+def test_the_operations_page_lists_every_metric_of_ours_that_there_is() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    source = "".join((ROOT / place).read_text() for place in ("api/metrics.py", "orchestrator/telemetry/metrics.py"))
+    made = set(re.findall(r'"(orchestrator_[a-z_]+)"', source))
+    assert len(made) > 10
+    assert [name for name in sorted(made) if f"`{name}" not in page] == []
+
+
 def test_scraped_jobs_are_those_that_alerts_and_panels_name() -> None:
     scraped = {job["job_name"] for job in load(ALERTS.with_name("prometheus.yml"))["scrape_configs"]}
     named = {name for expression in expressions() for name in re.findall(r'job="([^"]+)"', expression)}
