@@ -1,4 +1,4 @@
-"""Random SIGKILLs of worker, Temporal, Redis and API under a load of every kind of execution, effects counted."""
+"""Random SIGKILLs and stalls of worker, Temporal, Redis and API under a load of every kind of execution."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.support.tool_endpoint import ToolEndpoint
 
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "1,2,3").split(",")]
 KILLS = int(os.environ.get("CHAOS_KILLS", "30"))
+STALLS = int(os.environ.get("CHAOS_STALLS", "14"))
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "8"))
 """Executions of each kind."""
 
@@ -82,3 +83,12 @@ def test_executions_of_every_kind_survive_random_kills(
     services: Services, model: FakeModelServer, endpoint: ToolEndpoint, seed: int
 ) -> None:
     _survives(services, model, endpoint, seed, ROUNDS, lambda storm: storm.rage(KILLS))
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_executions_of_every_kind_survive_parts_that_stand_still(
+    services: Services, model: FakeModelServer, endpoint: ToolEndpoint, seed: int
+) -> None:
+    _survives(services, model, endpoint, seed, ROUNDS, lambda storm: storm.stall(STALLS))

@@ -1,4 +1,4 @@
-"""SIGKILLs at random moments, and what may have happened twice because of them."""
+"""SIGKILLs and stalls at random moments, and what may have happened twice because of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import pairwise
 
 from temporalio.api.enums.v1 import EventType
@@ -21,7 +22,7 @@ SETTLING_SECONDS = 2.0
 
 
 class Storm:
-    """Kills parts of a deployment and brings them back.
+    """Kills or freezes parts of a deployment and brings them back.
 
     Args:
         services: the deployment.
@@ -52,6 +53,23 @@ class Storm:
         """Kill so often, mostly one part, sometimes two together."""
         for _ in range(times):
             self.kill(self._chance.sample(self._services.parts, self._chance.choice((1, 1, 1, 2))))
+
+    def freeze(self, parts: Sequence[Part], seconds: float) -> None:
+        """Let some work be done, keep these parts from doing anything for so long, and let them go on."""
+        self._let_pass(3.0)
+        began = time.time()
+        with ExitStack() as frozen:
+            for part in parts:
+                frozen.enter_context(part.frozen())
+            time.sleep(seconds)
+        self._services.make_whole()
+        self.outages.append((began, time.time()))
+
+    def stall(self, times: int) -> None:
+        """Freeze so often, one part or several, for longer than leases, heartbeats and calls wait, or not."""
+        for _ in range(times):
+            parts = self._chance.sample(self._services.parts, self._chance.choice((1, 1, 1, 2, 4)))
+            self.freeze(parts, self._chance.choice((1, 3, 6, 12, 16)))
 
     def _let_pass(self, most_seconds: float) -> None:
         """Pass a moment of random length: so many calls at the far end, or so much time, whichever comes first."""

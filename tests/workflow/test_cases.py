@@ -24,6 +24,9 @@ WAYS: dict[str, dict[str, Any]] = {
     "continued": {"history_events": 5},
 }
 
+# The fixture that plays them all belongs to whichever test comes first.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module", params=WAYS)
 def played(request: pytest.FixtureRequest, settings: Settings) -> dict[str, Played | BaseException]:

@@ -24,6 +24,9 @@ AGENTS = {
     for record in (json.loads(path.read_text()) for path in sorted((EXAMPLES / "agents").glob("*.json")))
 }
 
+# The fixture that plays them all belongs to whichever test comes first.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def played(settings: Settings) -> dict[str, Played | BaseException]:
