@@ -8,6 +8,8 @@ from typing import Any
 _REF = "#/components/schemas/"
 _UPPER = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _LOWER = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+_RULES = ("pattern", "format", "const", "multipleOf", "uniqueItems", "propertyNames")
+"""What a value must also satisfy; of a rule that is another one now nobody can say that it takes all that it took."""
 Document = dict[str, Any]
 
 
@@ -130,9 +132,20 @@ def _changes(place: str, pair: _Pair, old: Document, new: Document, *, request: 
         yield from _changes(f"{place}, field '{name}'", pair, field, after[name], request=request)
     if request:
         yield from (f"{place}: demands the new field '{name}'" for name in sorted(demanded - set(before)) if before)
+    if request:
+        yield from _pattern_changes(place, pair, old, new)
     for part in ("items", "additionalProperties"):
         if isinstance(old.get(part), dict) and isinstance(new.get(part), dict):
             yield from _changes(f"{place}, {part}", pair, old[part], new[part], request=request)
+
+
+def _pattern_changes(place: str, pair: _Pair, old: Document, new: Document) -> Iterator[str]:
+    before, after = old.get("patternProperties", {}), new.get("patternProperties", {})
+    for names, field in before.items():
+        if names not in after:
+            yield f"{place}: fields named {names} are described no more"
+        else:
+            yield from _changes(f"{place}, fields named {names}", pair, field, after[names], request=True)
 
 
 def _value_changes(place: str, pair: _Pair, old: Document, new: Document, *, request: bool) -> Iterator[str]:
@@ -151,26 +164,28 @@ def _value_changes(place: str, pair: _Pair, old: Document, new: Document, *, req
     # A field that may be null now holds what it was as one of its options.
     options = new.get("anyOf") or ([new] if "anyOf" in old else ())
     for option in old.get("anyOf") or ([old] if "anyOf" in new else ()):
-        twin = next((other for other in options if _is_twin(option, other)), None)
+        twins = [other for other in options if _is_twin(option, other)]
+        twin = next((other for other in twins if other.get("format") == option.get("format")), *twins[:1] or [None])
         if twin is not None:
             yield from _changes(place, pair, option, twin, request=request)
 
 
 def _is_twin(option: Document, other: Document) -> bool:
     """Whether two options are versions of each other: by name, else by type."""
-    keys = ("$ref",) if "$ref" in option or "$ref" in other else ("type", "format")
-    return all(option.get(key) == other.get(key) for key in keys)
+    key = "$ref" if "$ref" in option or "$ref" in other else "type"
+    return bool(option.get(key) == other.get(key))
 
 
 def _bound_changes(place: str, old: Document, new: Document) -> Iterator[str]:
-    """Yield what is refused now and was taken: past a bound that came closer, or by another pattern."""
+    """Yield what is refused now and was taken: past a bound that came closer, or by another rule."""
     for bound in _UPPER + _LOWER:
         before, after = old.get(bound), new.get(bound)
         sign = 1 if bound in _UPPER else -1
         if after is not None and (before is None or after * sign < before * sign) and "anyOf" not in old:
             yield f"{place}: {bound} is {after}, not {'absent' if before is None else before}"
-    if new.get("pattern") not in (None, old.get("pattern")) and "anyOf" not in old:
-        yield f"{place}: must match {new['pattern']} now"
+    for rule in _RULES:
+        if new.get(rule) not in (None, False, old.get(rule)) and "anyOf" not in old:
+            yield f"{place}: {rule} is {new[rule]} now, not {old.get(rule, 'absent')}"
     if (
         new.get("additionalProperties") is False
         and old.get("additionalProperties") is not False

@@ -127,6 +127,32 @@ def demand_a_pattern(document: dict[str, Any]) -> None:
     schema(document, "NewKey")["properties"]["name"]["pattern"] = "^[a-z]+$"
 
 
+def demand_a_format(document: dict[str, Any]) -> None:
+    schema(document, "BulkRequest")["properties"]["reason"]["format"] = "uuid"
+
+
+def narrow_a_constant(document: dict[str, Any]) -> None:
+    schema(document, "BulkRequest")["properties"]["reason"]["const"] = "because"
+
+
+def demand_multiples(document: dict[str, Any]) -> None:
+    schema(document, "NewCollection")["properties"]["dimensions"]["multipleOf"] = 8
+
+
+def demand_other_names(document: dict[str, Any]) -> None:
+    schema(document, "ExecuteRequest")["properties"]["tags"]["propertyNames"] = {"maxLength": 3}
+
+
+def narrow_values_by_name(document: dict[str, Any]) -> None:
+    (values,) = schema(document, "BulkFilter")["properties"]["tags"]["patternProperties"].values()
+    values["maxLength"] = 10
+
+
+def format_an_optional_field(document: dict[str, Any]) -> None:
+    options = parameter(document, "list_workflows", "text")["schema"]["anyOf"]
+    next(option for option in options if option["type"] == "string")["format"] = "email"
+
+
 def refuse_other_fields(document: dict[str, Any]) -> None:
     schema(document, "CodecPayloads")["additionalProperties"] = False
 
@@ -151,7 +177,13 @@ BREAKS: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (drop_body, "takes no application/json any more"),
     (lower_a_bound, "query parameter 'limit': maximum is 100, not 200"),
     (bound_an_optional_field, "field 'version': minimum is 2, not 1"),
-    (demand_a_pattern, "field 'name': must match ^[a-z]+$ now"),
+    (demand_a_pattern, "field 'name': pattern is ^[a-z]+$ now"),
+    (demand_a_format, "field 'reason': format is uuid now, not absent"),
+    (narrow_a_constant, "field 'reason': const is because now"),
+    (demand_multiples, "field 'dimensions': multipleOf is 8 now"),
+    (demand_other_names, "field 'tags': propertyNames is {'maxLength': 3} now"),
+    (narrow_values_by_name, "maxLength is 10, not 256"),
+    (format_an_optional_field, "query parameter 'text': format is email now"),
     (refuse_other_fields, "fields that it does not name are refused now"),
 ]
 
