@@ -69,7 +69,11 @@ def bounds() -> str:
         ("`workflow_id`", "63 characters", "`id-too-long`"),
         ("Activities in flight in one execution", f"{limits.MAX_PARALLEL_STEPS}", "they queue"),
         ("Awaited children in flight in one execution", f"{limits.CHILDREN_IN_FLIGHT}", "they queue"),
-        ("Live data: outputs and variables", f"{limits.LIVE_BYTES:,} bytes as JSON", "`live-data-too-large`"),
+        (
+            "Live data: outputs, variables, and what else is held",
+            f"{limits.LIVE_BYTES:,} bytes as JSON",
+            "`live-data-too-large`",
+        ),
         ("One collected output", f"{limits.COLLECTED_BYTES:,} bytes as JSON", "`collected-output-too-large`"),
         ("Any duration", f"{limits.LONGEST_SECONDS:,} s (ten years)", "`invalid-value`, `invalid-step-input`"),
         ("Messages kept for later", f"{limits.SIGNALS_BUFFERED:,}", "the newest is dropped"),

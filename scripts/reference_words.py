@@ -85,7 +85,7 @@ ISSUES = {
     "unordered-read": "Warning: one step reads a variable, another sets it, and neither waits for the other.",
     "unordered-write": "Warning: two steps set one variable, and neither waits for the other.",
     "unreachable-handler": "Warning: a handler before it takes every error.",
-    "unreachable-step": "Warning: a step, a case or a loop's body can never run.",
+    "unreachable-step": "Warning: a step, a case or a loop's body can never run: what it waits for never completes.",
     "wrong-type": "The JSON type is wrong; nothing is converted.",
     "cycle": "Steps wait for each other.",
 }

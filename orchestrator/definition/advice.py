@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from orchestrator.definition.compiled import CompiledDefinition, CompiledScope, CompiledStep
+from orchestrator.definition.dead_ends import DeadEnds, constant
 from orchestrator.definition.graph import in_order
 from orchestrator.definition.ignored_fields import ends_that_end_nothing, ignored_fields
 from orchestrator.definition.issues import Issue
 from orchestrator.definition.models import AtLeast
-from orchestrator.definition.reachability import constant, dead_blocks, dead_reads, never_run
+from orchestrator.definition.reachability import dead_blocks, dead_reads, never_run
 from orchestrator.definition.shared_variables import variable_issues
 
 
 def advise(definition: CompiledDefinition) -> list[Issue]:
     """Return every warning; a scope with a cycle has an error instead."""
     found: list[Issue] = []
+    ends = DeadEnds(definition)
     for top in definition.tops():
         for scope in sorted(top.walk(), key=lambda item: item.pointer):
             order = in_order({step_id: (*step.listed, *step.inferred) for step_id, step in scope.steps.items()})
             if order is not None:
-                found += _of_scope(scope, order)
+                found += _of_scope(scope, order, ends)
     return [*found, *ends_that_end_nothing(definition)]
 
 
-def _of_scope(scope: CompiledScope, order: Sequence[str]) -> Iterator[Issue]:
-    never = never_run(scope, order)
+def _of_scope(scope: CompiledScope, order: Sequence[str], ends: DeadEnds) -> Iterator[Issue]:
+    never = never_run(scope, order, ends)
     yield from never.values()
     yield from dead_reads(scope, never)
     yield from dead_blocks(scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.definition.compiled import CompiledDefinition, CompiledScope, CompiledStep
+from orchestrator.definition.dead_ends import cleaning_scopes
 from orchestrator.definition.issues import Issue
 from orchestrator.definition.models import Approval, Assign, ChildWorkflow, Fail, Finish, Transform, Wait, WaitForSignal
 
@@ -29,19 +30,14 @@ def ignored_fields(scope: CompiledScope) -> Iterator[Issue]:
 
 def ends_that_end_nothing(definition: CompiledDefinition) -> Iterator[Issue]:
     """Warn of every `finish` that runs when the outcome is decided already."""
-    for top in definition.tops():
-        late: dict[str, CompiledScope] = {}
-        for scope in top.walk():
-            if top.part in ("on_failure", "on_cancel"):
-                late[scope.pointer] = scope
-            elif scope.part == "compensate":
-                late |= {inner.pointer: inner for inner in scope.walk()}
-        for pointer in sorted(late):
-            for step in late[pointer].steps.values():
-                if isinstance(step.model, Finish):
-                    message = f"'finish' step '{step.step_id}' ends nothing: cleaning up never changes the outcome"
-                    hint = "use a transform, or leave it out"
-                    yield Issue("no-effect", message, f"{step.pointer}/step_type", hint)
+    late = cleaning_scopes(definition)
+    scopes = [scope for top in definition.tops() for scope in top.walk() if scope.pointer in late]
+    for scope in sorted(scopes, key=lambda scope: scope.pointer):
+        for step in scope.steps.values():
+            if isinstance(step.model, Finish):
+                message = f"'finish' step '{step.step_id}' ends nothing: cleaning up never changes the outcome"
+                hint = "use a transform, or leave it out"
+                yield Issue("no-effect", message, f"{step.pointer}/step_type", hint)
 
 
 def _of_no_activity(step: CompiledStep, *, whole: bool) -> Iterator[Issue]:

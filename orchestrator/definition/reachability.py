@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 
-from orchestrator.definition.compiled import CompiledScope, CompiledStep, Condition
+from orchestrator.definition.compiled import CompiledScope, CompiledStep
+from orchestrator.definition.dead_ends import DeadEnds, constant, is_endless
 from orchestrator.definition.issues import Issue
-from orchestrator.definition.models import AtLeast, Fail, Finish, Loop, Switch
-from orchestrator.expressions import Expression
+from orchestrator.definition.models import AtLeast, Loop, Switch
 
 
-def constant(condition: Condition) -> bool | None:
-    """Return what a condition always is; None where that is not written in it."""
-    if isinstance(condition, Expression):
-        written = condition.source.strip().removeprefix("{{").removesuffix("}}").strip()
-        return {"true": True, "false": False}.get(written)
-    return condition
-
-
-def never_run(scope: CompiledScope, order: Iterable[str]) -> dict[str, Issue]:
+def never_run(scope: CompiledScope, order: Iterable[str], ends: DeadEnds) -> dict[str, Issue]:
     """Return a warning for every step that can never run.
 
     Args:
         scope: without a cycle.
         order: its steps, each after those that it waits for.
+        ends: of its document.
     """
+    lost = {name for name, step in scope.steps.items() if ends.never_completes(scope, step)}
+    final = ends.ends_for_sure(scope)
     found: dict[str, Issue] = {}
     for step_id in order:
         step = scope.steps[step_id]
-        reason = _own_reason(step) or _join_reason(step, scope, found) or _read_reason(step, scope, found)
+        reason = _own_reason(step) or _join_reason(step, found, lost, final) or _read_reason(step, found, lost, final)
         if reason is not None:
             why, pointer = reason
             found[step_id] = Issue("unreachable-step", f"step '{step_id}' never runs: {why}", pointer)
@@ -39,45 +34,40 @@ def _own_reason(step: CompiledStep) -> tuple[str, str] | None:
     return ("its 'when' is false", f"{step.pointer}/when") if constant(step.when) is False else None
 
 
-def _join_reason(step: CompiledStep, scope: CompiledScope, never: dict[str, Issue]) -> tuple[str, str] | None:
+def _join_reason(
+    step: CompiledStep, never: Mapping[str, Issue], lost: Set[str], final: Set[str]
+) -> tuple[str, str] | None:
     join = step.model.join
     if join == "settled":
-        blocked = [name for name in step.listed if name in scope.steps and _ends_for_sure(scope.steps[name])]
+        blocked = [name for name in step.listed if name in final]
         open_enough = not blocked
     else:
-        blocked = [name for name in step.listed if name in never or _never_completes(scope.steps.get(name))]
+        blocked = [name for name in step.listed if name in never or name in lost]
         needed = join.at_least if isinstance(join, AtLeast) else 1 if join == "any" else len(step.listed)
         # More than there are is an error of its own.
         open_enough = not blocked or len(step.listed) - len(blocked) >= needed
     if open_enough:
         return None
-    why = _blocking(blocked[0], never)
+    why = _blocking(blocked[0], never, final)
     if join != "all" and len(step.listed) > 1:
         why = f"its join can never be met; {why}"
     return why, f"{step.pointer}/depends_on/{step.model.depends_on.index(blocked[0])}"
 
 
-def _read_reason(step: CompiledStep, scope: CompiledScope, never: dict[str, Issue]) -> tuple[str, str] | None:
+def _read_reason(
+    step: CompiledStep, never: Mapping[str, Issue], lost: Set[str], final: Set[str]
+) -> tuple[str, str] | None:
     for name, strict in step.inferred.items():
-        other = scope.steps[name]
-        if (strict and (name in never or _never_completes(other))) or _ends_for_sure(other):
+        if (strict and (name in never or name in lost)) or name in final:
             place = next(item.pointer for item in step.outward if item.step_id == name)
-            return f"it reads '{name}', and {_blocking(name, never)}", place
+            return f"it reads '{name}', and {_blocking(name, never, final)}", place
     return None
 
 
-def _blocking(name: str, never: dict[str, Issue]) -> str:
-    return f"'{name}' never runs" if name in never else f"'{name}' always ends the scope"
-
-
-def _never_completes(step: CompiledStep | None) -> bool:
-    ends = step is not None and isinstance(step.model, Fail | Finish) and not step.handlers
-    return ends and step is not None and constant(step.when) in (None, True) and not isinstance(step.when, Expression)
-
-
-def _ends_for_sure(step: CompiledStep) -> bool:
-    """Whether a step ends its scope as soon as the scope begins: nothing can skip it."""
-    return _never_completes(step) and not step.listed and not step.inferred
+def _blocking(name: str, never: Mapping[str, Issue], final: Set[str]) -> str:
+    if name in never:
+        return f"'{name}' never runs"
+    return f"'{name}' always ends the scope" if name in final else f"'{name}' never completes"
 
 
 def dead_reads(scope: CompiledScope, never: dict[str, Issue]) -> Iterator[Issue]:
@@ -100,14 +90,11 @@ def dead_blocks(scope: CompiledScope) -> Iterator[Issue]:
 
 
 def _loop(step: CompiledStep, model: Loop) -> Iterator[Issue]:
-    name, condition = ("while", model.while_) if model.while_ is not None else ("until", model.until)
-    always = constant(step.conditions["while"] if name == "while" else step.scopes["body"].conditions["until"])
-    if always is None or condition is None:
-        return
-    if (name, always) == ("while", False):
+    name = "while" if model.while_ is not None else "until"
+    if model.while_ is not None and constant(step.conditions["while"]) is False:
         message = f"the steps of loop '{step.step_id}' never run: its 'while' is false"
         yield Issue("unreachable-step", message, f"{step.pointer}/while")
-    elif (name, always) in (("while", True), ("until", False)):
+    elif is_endless(step):
         message = (
             f"loop '{step.step_id}' never ends by its '{name}': after {model.max_iterations:,} iterations it fails"
         )

@@ -9,7 +9,7 @@ from orchestrator.definition.models import AtLeast, Foreach, Loop, Parallel, Swi
 from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors_steps import StepFailure
 from orchestrator.execution.evaluation import failure_of
-from orchestrator.execution.live_data import scope_bytes
+from orchestrator.execution.live_data import json_bytes, scope_bytes
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.steps import StepEnds
 from orchestrator.expressions import Expression
@@ -39,6 +39,7 @@ class Blocks:
             self._begin_switch(place, model)
         elif isinstance(model, Parallel):
             self._engine.data.note(place.run.state, place.record, 2)
+            self._engine.data.hold(place.run.state, place.record, 0)
             place.record.cursor = {"waiting": list(model.branches), "outputs": {}, "errors": [], "vars": []}
             self._more_branches(place, model)
         elif isinstance(model, Foreach):
@@ -120,9 +121,9 @@ class Blocks:
         if error is None:
             cursor["outputs"][name] = output
             self._collect(place, run, output, len(name) + 4)
-            _note_vars(cursor, name, run)
+            self._note_vars(place, cursor, name, run)
         else:
-            cursor["errors"].append([name, error.model_dump(exclude_none=True)])
+            self._note_error(place, cursor, name, error)
         if "decided" not in cursor:
             self._judge(place, model, error)
         if "concluded" in cursor:
@@ -183,6 +184,19 @@ class Blocks:
             if "decided" not in _cursor(place):
                 self._decide(place, failure_of(error, place.path))
 
+    def _note_vars(self, place: Place, cursor: dict[str, Any], key: str | int, run: ScopeRun) -> None:
+        if run.state.vars:
+            cursor["vars"].append([key, run.state.vars])
+            self._hold_more(place, run.state.vars)
+
+    def _note_error(self, place: Place, cursor: dict[str, Any], key: str | int, error: ErrorInfo) -> None:
+        shown = error.model_dump(exclude_none=True)
+        cursor["errors"].append([key, shown])
+        self._hold_more(place, shown)
+
+    def _hold_more(self, place: Place, value: Any) -> None:
+        self._engine.data.hold(place.run.state, place.record, place.record.held + json_bytes(value))
+
     # --- foreach --------------------------------------------------------------------------------------------------
 
     def _begin_foreach(self, place: Place, model: Foreach, fields: dict[str, Any]) -> None:
@@ -193,7 +207,10 @@ class Blocks:
             items = fields.get("items", [])
         if not isinstance(items, list):
             raise StepFailure(f"step '{place.path}': 'items' is no list", code="invalid-step-input")
+        size = json_bytes(items)
+        self._engine.data.require_room(place.path, size)
         self._engine.data.note(place.run.state, place.record, 2)
+        self._engine.data.hold(place.run.state, place.record, size)
         place.record.cursor = {"items": items, "next": 0, "outputs": [None] * len(items), "errors": [], "vars": []}
         self._more_items(place, model)
         if not items:
@@ -224,9 +241,9 @@ class Blocks:
         if error is None:
             cursor["outputs"][index] = output
             self._collect(place, run, output, 1)
-            _note_vars(cursor, index, run)
+            self._note_vars(place, cursor, index, run)
         elif "decided" not in cursor:
-            cursor["errors"].append([index, error.model_dump(exclude_none=True)])
+            self._note_error(place, cursor, index, error)
             if len(cursor["errors"]) > _tolerated(model, len(cursor["items"])):
                 self._decide(place, carried(error, place))
         if "concluded" in cursor:
@@ -242,7 +259,6 @@ class Blocks:
         errors = sorted(cursor["errors"], key=lambda pair: int(pair[0]))
         place.record.errors = [{"index": index, "error": error} for index, error in errors]
         if not self._failed(place, cursor):
-            place.record.cursor = None
             self._merge_vars(place, sorted(cursor["vars"], key=lambda pair: int(pair[0])))
             self._ends.complete(place, cursor["outputs"], place.record.bytes)
 
@@ -292,11 +308,6 @@ def _no_longer_open(cursor: dict[str, Any], index: int) -> None:
     # A position carried from before items were noted has none.
     if index in cursor.get("open", []):
         cursor["open"].remove(index)
-
-
-def _note_vars(cursor: dict[str, Any], key: str | int, run: ScopeRun) -> None:
-    if run.state.vars:
-        cursor["vars"].append([key, run.state.vars])
 
 
 def _cursor(place: Place) -> dict[str, Any]:

@@ -23,6 +23,8 @@ TIMED_OUT = "timed_out"
 """In a step's cursor: the error with which it fails once its child has ended."""
 RETAINED_SCOPES = 200
 """Closed inner scopes kept for inspection; an item's or an iteration's position must not grow the state."""
+RETAINED_BYTES = 16 * 1024 * 1024
+"""Their size together, the latest one's and those that compensations see apart."""
 
 
 @dataclass(slots=True)
@@ -194,6 +196,7 @@ class Engine:
             epoch=epoch,
             tries=tries,
         )
+        self.data.opened(state)
         run = ScopeRun(compiled, state, Joins(compiled, state))
         self.state.scopes[run.scope_id] = state
         self.runs[run.scope_id] = run
@@ -234,14 +237,22 @@ class Engine:
     def _drop_oldest(self) -> None:
         state = self.state
         # Looking at each end for what compensations need would cost the square of the items.
-        if len(state.retained) <= RETAINED_SCOPES + 4 * len(state.compensations):
+        few = len(state.retained) <= RETAINED_SCOPES + 4 * len(state.compensations)
+        if few and state.retained_bytes <= RETAINED_BYTES + 2 * state.needed_bytes:
             return
-        needed = self._seen()
-        old, latest = state.retained[:-RETAINED_SCOPES], state.retained[-RETAINED_SCOPES:]
-        for scope_id in old:
-            if scope_id not in needed:
+        needed, kept = self._seen(), list[str]()
+        number = size = state.needed_bytes = 0
+        for scope_id in reversed(state.retained):
+            scope = state.scopes[scope_id]
+            number, size = number + 1, size + scope.bytes
+            if scope_id in needed:
+                state.needed_bytes += scope.bytes
+            elif number > RETAINED_SCOPES or (number > 1 and size > RETAINED_BYTES):
+                self.data.drop(scope)
                 del state.scopes[scope_id]
-        state.retained = [scope_id for scope_id in old if scope_id in needed] + latest
+                continue
+            kept.append(scope_id)
+        state.retained = kept[::-1]
 
     def _seen(self) -> set[str]:
         """Return the closed scopes that compensations will see, with those around them."""

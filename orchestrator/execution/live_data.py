@@ -6,7 +6,7 @@ A value counts wherever its history keeps it: claims bound the history, this bou
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic_core import to_json
@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from orchestrator.definition.compiled import CompiledScope
 from orchestrator.definition.limits import COLLECTED_BYTES, LIVE_BYTES
 from orchestrator.execution.errors_data import CollectedOutputTooLarge, LiveDataTooLarge
-from orchestrator.execution.state import ExecutionState, ScopeState, StepRecord
+from orchestrator.execution.state import Compensation, ExecutionState, ScopeState, StepRecord
 
 DATA_BOUNDS = "data-bounds"
 """The rule that came later: executions that were over the bounds before it go on."""
@@ -30,7 +30,7 @@ def json_bytes(value: Any) -> int:
 
 
 class LiveData:
-    """Accounts for the outputs of open scopes, what blocks have collected, and variables.
+    """Accounts for the outputs of open scopes, what blocks collect and hold, variables, names, and kept messages.
 
     Args:
         state: the execution; its totals are kept in it.
@@ -47,10 +47,50 @@ class LiveData:
         scope.bytes += more
         self._state.live_bytes += more
 
+    def hold(self, scope: ScopeState, record: StepRecord, size: int) -> None:
+        """Take note of the size of what a block holds beside what it has collected."""
+        more, record.held = size - record.held, size
+        scope.bytes += more
+        self._state.live_bytes += more
+
+    def opened(self, scope: ScopeState) -> None:
+        """Take note of a new scope's names."""
+        scope.bytes = json_bytes(scope.names) if scope.names else 0
+        self._state.live_bytes += scope.bytes
+
     def forget(self, scope: ScopeState) -> None:
-        """Take note that a scope closed: what it leaves is its block's."""
+        """Take note that a scope closed: what it leaves is its block's; it stays for inspection while there is room."""
         self._state.live_bytes -= scope.bytes
-        scope.bytes = 0
+        self._state.retained_bytes += scope.bytes
+
+    def drop(self, scope: ScopeState) -> None:
+        """Take note that a closed scope is gone."""
+        self._state.retained_bytes -= scope.bytes
+
+    def remember(self, found: Compensation) -> None:
+        """Take note of what a compensation will see."""
+        before = self._state.compensations[-1].vars if self._state.compensations else {}
+        found.bytes = json_bytes(found.names)
+        # Restored from JSON, the same variables are other objects.
+        if before != found.vars:
+            found.bytes += json_bytes(found.vars)
+        self._state.live_bytes += found.bytes
+
+    def keep(self, name: str, payload: Any) -> bool:
+        """Take note of a message that nobody has taken yet; False where there is no room to keep it."""
+        size = len(name) + json_bytes(payload)
+        if not self._has_room(size):
+            return False
+        self._state.signals_bytes += size
+        self._state.live_bytes += size
+        return True
+
+    def taken(self, name: str, payload: Any) -> None:
+        """Take note that a kept message was taken."""
+        # Those of a position that was carried from before they were counted have no size.
+        size = min(len(name) + json_bytes(payload), self._state.signals_bytes)
+        self._state.signals_bytes -= size
+        self._state.live_bytes -= size
 
     def assign(self, scope: ScopeState | None, old: dict[str, Any], values: dict[str, Any]) -> None:
         """Take note of variables, before they are set in a branch's or item's copy (None: in the run's)."""
@@ -65,13 +105,17 @@ class LiveData:
         Raises:
             LiveDataTooLarge: it would; cleaning up is never held back.
         """
-        total = self._state.live_bytes + more
-        if total > LIVE_BYTES and self._state.phase != "cleaning" and self._patched(DATA_BOUNDS):
+        if not self._has_room(more):
+            total = self._state.live_bytes + more
             raise LiveDataTooLarge(
-                f"step '{path}': outputs and variables would be {total:,} bytes; {LIVE_BYTES:,} are allowed",
+                f"step '{path}': the execution's data would be {total:,} bytes; {LIVE_BYTES:,} are allowed",
                 hint="keep large values elsewhere and pass references, or reduce them with the steps' 'output'",
                 details={"bytes": total, "limit": LIVE_BYTES},
             )
+
+    def _has_room(self, more: int) -> bool:
+        fits = self._state.live_bytes + more <= LIVE_BYTES or self._state.phase == "cleaning"
+        return fits or not self._patched(DATA_BOUNDS)
 
     def require_collectable(self, what: str, size: int) -> None:
         """Refuse what is too much for one collected output.
@@ -92,3 +136,10 @@ def scope_bytes(compiled: CompiledScope, state: ScopeState, output: Any) -> int:
     if compiled.output is not None or state.error is not None:
         return json_bytes(output)
     return 2 + sum(len(name) + 4 + max(state.steps[name].bytes, 4) for name in compiled.sinks)
+
+
+def held_bytes(cursor: Mapping[str, Any] | None, errors: Any) -> int:
+    """Return the size of what a block's position holds beside what it has collected."""
+    found = cursor or {}
+    parts = [found[name] for name in ("items", "vars", "errors") if found.get(name)]
+    return sum(json_bytes(part) for part in (*parts, *([errors] if errors else [])))

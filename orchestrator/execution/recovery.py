@@ -13,7 +13,7 @@ from orchestrator.definition.issues import Issue
 from orchestrator.definition.models import Foreach, Loop, Parallel, Switch
 from orchestrator.execution.budgets import Ledger, budget_of
 from orchestrator.execution.errors import RequestError
-from orchestrator.execution.live_data import json_bytes
+from orchestrator.execution.live_data import held_bytes, json_bytes
 from orchestrator.execution.messages import ErrorInfo, Lineage
 from orchestrator.execution.paths import join_path
 from orchestrator.execution.state import ROOT, ExecutionState, ScopeState, StepRecord
@@ -167,12 +167,19 @@ class _Recovery:
 
     def measure(self) -> None:
         """Add up anew what the open scopes and the variables hold."""
-        total = json_bytes(self._state.vars)
+        state, found = self._state, self._state.signals
+        state.signals_bytes = sum(len(name) + json_bytes(payload) for name, payload in found)
+        total = json_bytes(state.vars) + state.signals_bytes
+        total += sum(compensation.bytes for compensation in state.compensations)
         for scope in self._open:
-            scope.bytes = sum(record.bytes for record in scope.steps.values())
-            scope.bytes += json_bytes(scope.vars) if scope.vars else 0
+            scope.bytes = sum(json_bytes(part) for part in (scope.vars, scope.names) if part)
+            for record in scope.steps.values():
+                record.held = held_bytes(record.cursor, record.errors) if record.held else 0
+                scope.bytes += record.bytes + record.held
             total += scope.bytes
-        self._state.live_bytes = total
+        state.live_bytes = total
+        state.needed_bytes = 0
+        state.retained_bytes = sum(state.scopes[scope_id].bytes for scope_id in state.retained)
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
@@ -185,8 +192,8 @@ class _Recovery:
         compiled = self._definition.scopes[scope.owner, scope.part]
         for step_id in list(scope.steps):
             record = scope.steps[step_id]
-            unfinished = record.state in ("failed", "cancelled", "running") and not record.tolerated
-            if not unfinished or self._handler(around, step_id, record):
+            unfinished = record.state in ("failed", "cancelled", "running") or record.scopes
+            if not unfinished or record.tolerated or self._handler(around, step_id, record):
                 continue
             if not self._block(around, compiled.steps[step_id], record):
                 self._fresh(around, step_id, new_keys=compiled.steps[step_id].is_block)

@@ -109,6 +109,8 @@ class StepRecord:
     handled: bool = False
     bytes: int = 0
     """Size of the output, or of what a block has collected so far."""
+    held: int = 0
+    """Size of what a block holds beside that: its items, what closed ones assigned, the errors that it contains."""
     tolerated: bool = False
     retried: int = 0
     """How often the step was begun again, by an operator or by a block's `retry`: part of activity ids."""
@@ -176,7 +178,7 @@ class ScopeState:
     error: ErrorInfo | None = None
     """Why the scope ends early."""
     bytes: int = 0
-    """Sizes of its steps' outputs and of its own variables."""
+    """Sizes of what its steps gave and hold, of its own variables and names."""
     sees: str | None = None
     """Id of the scope of the step that a compensation undoes."""
 
@@ -219,6 +221,8 @@ class Compensation:
     step_id: str
     names: dict[str, Any]
     vars: dict[str, Any]
+    bytes: int = 0
+    """Size of both; variables that are those of the one before count once."""
     same_vars: bool = False
     """While carried: the variables are those of the one before and stand there."""
 
@@ -255,6 +259,8 @@ class ExecutionState:
     """Timers that fired during a pause; judged at resume, one after the other."""
     signals: list[tuple[str, Any]] = field(default_factory=list)
     """Messages that nobody has taken yet: (name, payload)."""
+    signals_bytes: int = 0
+    """Their size."""
     offers: list[Offer] = field(default_factory=list)
     """Searches that are under way, the first one first."""
     signals_dropped: int = 0
@@ -279,10 +285,14 @@ class ExecutionState:
     """First runs of the awaited children that have started, by execution id."""
     retained: list[str] = field(default_factory=list)
     """Closed inner scopes that are kept for inspection, oldest first."""
+    retained_bytes: int = 0
+    """Their size; no part of the live data, for the oldest go when it grows."""
+    needed_bytes: int = 0
+    """Size of those among them that compensations saw when it was last looked."""
     outcome: Outcome | None = None
     """Decided at the first failure, cancel or end; final once the phase is `closed`."""
     live_bytes: int = 0
-    """Sizes of all outputs of open scopes and of variables."""
+    """Sizes of all outputs of open scopes, of variables, and of what else the position holds."""
     finishing: bool = False
     """A `finish` step decided the output."""
     output: Any = None

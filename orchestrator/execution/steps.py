@@ -11,7 +11,7 @@ from orchestrator.execution.context import chain, variables
 from orchestrator.execution.engine import Engine, Place
 from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.evaluation import expression_failure, failure_of
-from orchestrator.execution.live_data import json_bytes
+from orchestrator.execution.live_data import held_bytes, json_bytes
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.policies import backoff_seconds, matches_error
 from orchestrator.execution.state import Compensation
@@ -57,6 +57,7 @@ class StepEnds:
             self.fail(place, failure_of(problem, place.path), again=False)
             return
         self._engine.data.note(place.run.state, place.record, size)
+        self._leave_block(place)
         self._engine.cancel_timers(place)
         place.record.output = output
         if "compensate" in place.step.scopes and self._engine.state.phase != "cleaning":
@@ -67,11 +68,17 @@ class StepEnds:
         """Complete a step whose failure was handled; its `output` template is not applied."""
         self._engine.cancel_timers(place)
         place.record.handled = True
-        if place.step.is_block:
-            place.record.cursor = None
+        self._leave_block(place)
         self._engine.data.note(place.run.state, place.record, json_bytes(output))
         place.record.output = output
         self._engine.settle(place, "completed")
+
+    def _leave_block(self, place: Place) -> None:
+        """Let a block's position go, where it is one; the errors that it contains stay."""
+        record = place.record
+        if place.step.is_block:
+            record.cursor = None
+            self._engine.data.hold(place.run.state, record, held_bytes(None, record.errors))
 
     def _remember(self, place: Place, result: Any) -> None:
         state, scope = self._engine.state, place.run.state
@@ -79,9 +86,9 @@ class StepEnds:
         for found in reversed(list(chain(state, scope))):
             names.update(found.names)
         names["result"] = result
-        state.compensations.append(
-            Compensation(scope.scope_id, place.step.step_id, names, dict(variables(state, scope)))
-        )
+        seen = Compensation(scope.scope_id, place.step.step_id, names, dict(variables(state, scope)))
+        self._engine.data.remember(seen)
+        state.compensations.append(seen)
 
     def assign(self, place: Place, values: dict[str, Any]) -> None:
         """Set variables as seen by the step's scope: in its branch or item, else in the run."""
@@ -110,6 +117,9 @@ class StepEnds:
         """
         record = place.record
         record.error = error
+        if record.state == "pending":
+            # Its condition failed: it waits for nothing any more, and an end of a dependency must not begin it again.
+            record.state = "running"
         if again and not record.cancelling and self._runs_again(place, error):
             return
         self._engine.cancel_timers(place)
@@ -184,6 +194,7 @@ class StepEnds:
         elif handler.action == "continue":
             record.tolerated = True
             record.cursor = None
+            self._leave_block(place)
             self._engine.settle(place, "failed")
         elif handler.action == "park":
             record.awaits = "operator"

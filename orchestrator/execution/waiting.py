@@ -121,6 +121,7 @@ class Waits:
                     return None
                 if self._accepts(place, payload):
                     del signals[offer.at]
+                    self._engine.data.taken(name, payload)
                     return partial(self._receive, place, payload)
             offer.at += 1
         return partial(self._nothing_kept, place)
@@ -145,7 +146,8 @@ class Waits:
         return partial(self._keep, offer)
 
     def _keep(self, offer: Offer) -> None:
-        if len(self._engine.state.signals) < SIGNALS_BUFFERED:
+        kept = len(self._engine.state.signals)
+        if kept < SIGNALS_BUFFERED and self._engine.data.keep(offer.name, offer.payload):
             self._engine.state.signals.append((offer.name, offer.payload))
         else:
             self._engine.state.signals_dropped += 1

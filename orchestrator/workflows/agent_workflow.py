@@ -358,7 +358,7 @@ class AgentWorkflow:
             if self._inbox and machine.spent:
                 self._resting = asyncio.create_task(self._rest())
         if machine.state.signals_dropped > dropped:
-            workflow.logger.warning("signals were dropped: as many as are kept wait already")
+            workflow.logger.warning("signals were dropped: as many as can be kept wait already")
         self._showing.show(self._definition, machine)
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.definition import CompiledDefinition, CompiledScope
 from orchestrator.execution import commands as cm
 from orchestrator.execution import events as ev
+from orchestrator.execution.live_data import json_bytes
 from orchestrator.execution.machine import Machine
 from orchestrator.execution.messages import ValidateJsonInput
 from orchestrator.execution.state import ROOT, TERMINAL, ExecutionState, StepState
@@ -72,6 +73,7 @@ class Promises:
         self._kept(states, state)
         self._in_flight(machine, in_flight)
         self._budgets(state, in_flight)
+        self._data(state)
         if paused and state.holds:
             self._nothing_begins(states, state, commands)
         if machine.closed:
@@ -133,6 +135,17 @@ class Promises:
             if state.phase == "running":
                 assert budget.model_calls is None or spent.model_calls <= budget.model_calls
                 assert budget.tool_calls is None or spent.tool_calls <= budget.tool_calls
+
+    def _data(self, state: ExecutionState) -> None:
+        """What is counted of closed scopes, and of open ones, is what there is."""
+        closed = sum(state.scopes[scope_id].bytes for scope_id in state.retained)
+        assert state.retained_bytes == closed
+        still = sum(scope.bytes for scope in state.scopes.values()) - closed
+        assert state.live_bytes >= still + state.signals_bytes
+        for scope_id, scope in state.scopes.items():
+            if scope_id not in state.retained:
+                given = sum(record.bytes + record.held for record in scope.steps.values())
+                assert scope.bytes >= given + (json_bytes(scope.names) if scope.names else 0)
 
     def _nothing_begins(self, states: States, state: ExecutionState, commands: Sequence[cm.Command]) -> None:
         for command in commands:

@@ -77,7 +77,7 @@ def test_a_step_behind_the_end_of_its_scope_is_unreachable(end: Json) -> None:
     [
         document({**FAILS, "on_error": [{"continue": True}]}, value("c", depends_on=["stop"], join="settled")),
         document({**FAILS, "on_error": [{"output": 1}]}, value("c", depends_on=["stop"])),
-        document({**FAILS, "when": "input.bad == true"}, value("c", depends_on=["stop"])),
+        document({**FAILS, "when": "input.bad == true"}, value("c", depends_on=["stop"], join="settled")),
         document(agent("a"), value("c", depends_on=["a"])),
     ],
 )
@@ -127,11 +127,77 @@ def test_what_waits_for_an_unreachable_step_is_unreachable_too() -> None:
         document(NEVER, value("a"), value("c", depends_on=["a", "never"], join="any")),
         document(NEVER, value("c", depends_on=["never"], join="settled")),
         document(value("a", when="input.x == 1"), value("c", depends_on=["a"])),
-        document(value("a"), {**FAILS, "depends_on": ["a"]}, value("c", depends_on=["stop"], join="settled")),
+        document(ARMS[0], {**FAILS, "depends_on": ["yes"]}, value("c", depends_on=["stop"], join="settled")),
     ],
 )
 def test_a_step_that_something_can_bring_to_run_is_reachable(sent: Json) -> None:
     assert [place for code, place in warnings_of(sent) if code == "unreachable-step" and "depends_on" in place] == []
+
+
+BOTH_END: Json = {"step_id": "s", "step_type": "switch", "cases": [{"when": "input.x", "steps": [FAILS]}]}
+ENDLESS: Json = {"step_id": "l", "step_type": "loop", "max_iterations": 3, "while": True, "steps": [value("x")]}
+
+
+def branches(complete_when: object, *scopes: list[Json]) -> Json:
+    named = {f"b{number}": {"steps": steps} for number, steps in enumerate(scopes)}
+    return {"step_id": "p", "step_type": "parallel", "complete_when": complete_when, "branches": named}
+
+
+def each(items: object, *steps: Json, **fields: object) -> Json:
+    return {"step_id": "f", "step_type": "foreach", "items": items, "steps": list(steps), **fields}
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        ENDLESS,
+        {**ENDLESS, "while": None, "until": False},
+        {**ENDLESS, "while": None, "until": "input.x", "steps": [FAILS]},
+        {**BOTH_END, "default": {"steps": [value("y"), {**ENDS, "step_id": "z", "depends_on": ["y"]}]}},
+        switch("s", ENDS, cases=[{"when": True, "steps": [ENDS]}, {"when": "input.x", "steps": []}]),
+        branches("all", [value("y")], [FAILS]),
+        branches("any", [FAILS], [{**ENDLESS, "step_id": "m"}]),
+        branches({"at_least": 2}, [value("y")], [FAILS], [{**FAILS, "step_id": "stop2"}]),
+        each([1], FAILS),
+        {**FAILS, "when": "input.x"},
+        each([1], branches("all", [{**BOTH_END, "default": {"steps": [{**FAILS, "step_id": "n"}]}}])),
+    ],
+)
+def test_a_step_behind_a_block_that_never_completes_is_unreachable(block: Json) -> None:
+    block = {name: value for name, value in block.items() if value is not None}
+    then = value("then", depends_on=[block["step_id"]])
+    assert ("unreachable-step", "/steps/1/depends_on/0") in warnings_of(document(block, then))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {**ENDLESS, "while": "vars.more"},
+        {**ENDLESS, "on_error": [{"errors": ["loop-exhausted"], "output": 1}]},
+        {**ENDLESS, "while": "input.x", "steps": [FAILS]},
+        BOTH_END,
+        {**BOTH_END, "default": {"steps": [{**FAILS, "when": "input.y"}]}, "cases": [{"when": False, "steps": []}]},
+        {**BOTH_END, "default": {"steps": []}},
+        branches("settled", [FAILS]),
+        branches("any", [FAILS], [value("y")]),
+        branches({"at_least": 1}, [value("y")], [FAILS]),
+        each([], FAILS),
+        each("input.list", FAILS),
+        each([1], FAILS, tolerate={"count": 1}),
+        each([1], agent("a", on_error=[{"continue": True}]), {**FAILS, "depends_on": ["a"]}),
+        each([1], agent("a", on_error=[{"park": True}]), {**FAILS, "depends_on": ["a"]}),
+    ],
+)
+def test_a_step_behind_a_block_that_may_complete_is_reachable(block: Json) -> None:
+    then = value("then", depends_on=[block["step_id"]])
+    assert "unreachable-step" not in [
+        code for code, place in warnings_of(document(block, then)) if place.startswith("/steps/1")
+    ]
+
+
+def test_a_step_behind_a_finish_that_ends_nothing_is_reachable() -> None:
+    late = {"steps": [ENDS, value("c", depends_on=["stop"])]}
+    assert [code for code, _ in warnings_of(document(value("a"), on_failure=late))] == ["no-effect"]
 
 
 @pytest.mark.parametrize("read", ["{{ steps.never.output ?? 1 }}", "{{ steps.never.status }}"])

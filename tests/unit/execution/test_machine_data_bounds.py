@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.definition.limits import COLLECTED_BYTES, LIVE_BYTES
 from orchestrator.execution import events as ev
+from orchestrator.execution.engine import RETAINED_BYTES
 from orchestrator.execution.live_data import json_bytes
 from orchestrator.execution.machine import Machine, new_state
 from orchestrator.execution.messages import StartExecution, StepResult
@@ -167,8 +168,62 @@ def test_what_is_counted_is_what_is_held(script: Any) -> None:
     state = MachineDriver(document(block, value("t", [1, 2]), output="{{ steps.f.output }}"), script).run().state
     root = state.scopes[""].steps
     held = sum(json_bytes(record.output) for record in root.values()) + json_bytes(state.vars)
+    held += sum(json_bytes(record.errors) for record in root.values() if record.errors)
     # A comma too many, and 4 bytes for the null of a failed item.
     assert abs(state.live_bytes - held) <= 6
+
+
+def test_items_and_what_is_seen_of_them_count_while_their_block_runs() -> None:
+    block = foreach("f", "{{ input }}", agent("x"), item_output=1, max_concurrency=2)
+    driver = MachineDriver(document(block, output=1), input=["x" * MIB] * 6).run(until=0.5)
+    assert 8 * MIB < driver.state.live_bytes < 8 * MIB + 1000
+    assert driver.run().state.live_bytes < 100
+
+
+def test_items_that_are_too_much_fail_their_block() -> None:
+    steps = [foreach(f"f{n}", "{{ input }}", agent(f"x{n}"), item_output=1) for n in range(5)]
+    over = MachineDriver(document(*steps, output=1), input=["x" * MIB] * 14).run()
+    assert error_of(over.machine) == "live-data-too-large"
+
+
+def test_what_a_compensation_will_see_counts_and_equal_variables_once() -> None:
+    steps = [
+        agent(f"s{n}", depends_on=[f"s{n - 1}"] if n else [], output=1, compensate=agent(f"undo{n}")) for n in range(3)
+    ]
+    ended = driven(*steps, outputs={f"s{n}": "x" * MIB for n in range(3)}, vars={"v": "y" * 500_000})
+    assert 3 * MIB + 1_000_000 < ended.state.live_bytes < 3 * MIB + 1_001_000
+
+
+def test_kept_messages_count_and_one_that_finds_no_room_is_dropped() -> None:
+    waiting: Json = {"step_id": "w", "step_type": "wait_for_signal", "signal": "go", "accept_when": "result == 1"}
+    messages = [(0.1 * n, ev.SignalReceived("go", "x" * (9 * MIB))) for n in range(1, 9)]
+    driver = MachineDriver(document(waiting, agent("a", depends_on=["w"])), messages=messages, restore_every=0)
+    state = driver.run(until=2).state
+    assert (len(state.signals), state.signals_dropped) == (7, 1)
+    assert state.live_bytes >= 7 * 9 * MIB
+    driver.feed(ev.SignalReceived("go", 1))
+    taken = MachineDriver(document(wait_for("w", "go")), messages=[(0.1, ev.SignalReceived("other", "x" * MIB))])
+    assert taken.run(until=1).state.live_bytes > MIB
+
+
+def wait_for(step_id: str, signal: str) -> Json:
+    return {"step_id": step_id, "step_type": "wait_for_signal", "signal": signal}
+
+
+def test_a_kept_message_that_is_taken_gives_its_room_back() -> None:
+    later = wait_for("w", "go") | {"depends_on": ["a"], "output": 1}
+    driver = MachineDriver(document(agent("a"), later), messages=[(0.1, ev.SignalReceived("go", "x" * MIB))])
+    assert driver.run(until=0.5).state.live_bytes > MIB
+    assert driver.run().state.live_bytes < 100
+
+
+def test_closed_iterations_are_kept_for_inspection_as_far_as_there_is_room() -> None:
+    loop: Json = {"step_id": "l", "step_type": "loop", "max_iterations": 40, "while": "loop.iteration < 30"}
+    block = {**loop, "steps": [agent("x")], "iteration_output": 1}
+    state = driven(block, outputs={"l": "x" * (2 * MIB)}, output=1).state
+    assert state.outcome == "completed"
+    assert 4 <= len(state.retained) <= RETAINED_BYTES // (2 * MIB)
+    assert state.retained[-1] == "l[29]:body"
 
 
 def test_half_of_a_surrogate_pair_has_a_size() -> None:
