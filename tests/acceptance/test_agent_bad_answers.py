@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,19 +168,35 @@ pytestmark = pytest.mark.timeout(300)
 def ended(deployment: Services, counting_model: FakeModelServer, endpoint: ToolEndpoint) -> dict[str, Ended]:
     """How every trouble ended; they are met side by side, each by an agent and a model of its own."""
     try:
-        return _met(deployment, counting_model, endpoint)
+        found = _met(list(TROUBLES), deployment, counting_model, endpoint)
     except AssertionError:
         # A machine that stalls once would fail all tests of the module.
-        return _met(deployment, counting_model, endpoint)
+        found = _met(list(TROUBLES), deployment, counting_model, endpoint)
+    # Two dozen at once on a busy machine lose attempts: one that fails is met once more, alone.
+    for name in TROUBLES:
+        if not _holds(TROUBLES[name], found[name]):
+            found |= _met([name], deployment, counting_model, endpoint)
+    return found
 
 
-def _met(deployment: Services, counting_model: FakeModelServer, endpoint: ToolEndpoint) -> dict[str, Ended]:
+def _holds(trouble: Trouble, found: Ended) -> bool:
+    try:
+        _check(trouble, found)
+    except AssertionError:
+        return False
+    return True
+
+
+def _met(
+    names: Sequence[str], deployment: Services, counting_model: FakeModelServer, endpoint: ToolEndpoint
+) -> dict[str, Ended]:
     deployment.make_whole()
     counting_model.forget()
     rest = Rest(deployment.http)
     ids: dict[str, str] = {}
-    marks = {name: uuid.uuid4().hex[:8] for name in TROUBLES}
-    for name, trouble in TROUBLES.items():
+    marks = {name: uuid.uuid4().hex[:8] for name in names}
+    for name in names:
+        trouble = TROUBLES[name]
         counting_model.always(_by_turns(trouble.answers), task=word(marks[name]))
         agent = LoopingAgent(rest, endpoint)
         step = agent.step(marks[name], **{"retry": RETRY, **trouble.step})
@@ -189,7 +205,8 @@ def _met(deployment: Services, counting_model: FakeModelServer, endpoint: ToolEn
     found = {}
     for name, document in documents.items():
         bodies = [call.body for call in counting_model.calls(word(marks[name]))]
-        noted = sum(request.key.startswith(ids[name]) for request in endpoint.requests())
+        # A call may come again, under its key.
+        noted = len({request.key for request in endpoint.requests() if request.key.startswith(ids[name])})
         found[name] = Ended(document, bodies, noted)
     counting_model.forget()
     return found
@@ -197,7 +214,10 @@ def _met(deployment: Services, counting_model: FakeModelServer, endpoint: ToolEn
 
 @pytest.mark.parametrize("name", TROUBLES)
 def test_each_nonsense_ends_in_its_documented_class(ended: dict[str, Ended], name: str) -> None:
-    trouble, found = TROUBLES[name], ended[name]
+    _check(TROUBLES[name], ended[name])
+
+
+def _check(trouble: Trouble, found: Ended) -> None:
     error = found.document["error"]
     assert (error["type"] if error else None) == trouble.error, error
     assert found.document["status"] == ("completed" if trouble.error is None else "failed")

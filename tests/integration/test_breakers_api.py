@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import timedelta
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import ActivityEnvironment
 
 from activities.http import HttpActivities
 from api.app import create_app
@@ -24,6 +21,7 @@ from orchestrator.secrets import Secrets
 from orchestrator.settings import Settings
 from orchestrator.stores.breakers import CircuitBreakers
 from orchestrator.stores.redis import connect_redis
+from tests.support.activity_environment import activity_environment
 from tests.unit.guarded_http.raw_server import answer, raw_server
 
 CALL = StepCall(execution_id="ex-1", workflow_id="w", path="call", step_id="call", idempotency_key="k", max_attempts=9)
@@ -112,8 +110,7 @@ async def test_circuits_are_pages_by_name(api: httpx2.AsyncClient, breakers: Cir
 async def outcome(breakers: CircuitBreakers, url: str, seconds: float = 5) -> str:
     """Make one `api_call` and return the type of its error."""
     client = GuardedHttp(AllowList.parse(["127.0.0.1"]))
-    environment = ActivityEnvironment()
-    environment.info = replace(environment.info, start_to_close_timeout=timedelta(seconds=seconds))
+    environment = activity_environment(seconds)
     try:
         activities = HttpActivities(client, Secrets(), breakers)
         await environment.run(activities.http_request, HttpRequestInput(call=CALL, url=url))
@@ -131,7 +128,7 @@ async def test_a_failing_host_is_left_alone_and_others_are_not(
     breakers: CircuitBreakers, raw: bytes | None, error: str
 ) -> None:
     async with raw_server(lambda request: raw) as server, raw_server(lambda request: answer(200)) as other:
-        seconds = 0.4 if raw is None else 5
+        seconds = 1.5 if raw is None else 5
         assert [await outcome(breakers, server.url, seconds) for _ in range(3)] == [error, error, "circuit-open"]
         assert await outcome(breakers, other.url) == "ok"
     (state,) = [item for item in (await breakers.states()).items if item.state == "open"]

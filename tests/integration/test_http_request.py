@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import ActivityEnvironment
 
 from activities.http import HttpActivities
 from orchestrator.execution.messages import HttpRequestInput, HttpRequestResult, StepCall
 from orchestrator.guarded_http import AllowList, GuardedHttp
 from orchestrator.secrets import Secrets
+from tests.support.activity_environment import activity_environment
 from tests.unit.guarded_http.raw_server import RawServer, Received, answer, raw_server
 
 CALL = StepCall(
@@ -28,7 +28,7 @@ async def perform(url: str, **fields: Any) -> HttpRequestResult:
     try:
         activities = HttpActivities(client, Secrets())
         request = HttpRequestInput(call=CALL, url=url, **fields)
-        result = await ActivityEnvironment().run(activities.http_request, request)
+        result = await activity_environment().run(activities.http_request, request)
         assert isinstance(result, HttpRequestResult)
         HttpRequestResult.model_validate_json(result.model_dump_json())
         return result
@@ -309,12 +309,8 @@ async def test_a_broken_connection_is_worth_another_try() -> None:
 
 
 async def test_a_hanging_server_ends_as_a_timeout() -> None:
-    from dataclasses import replace
-    from datetime import timedelta
-
     client = GuardedHttp(AllowList.parse(["127.0.0.1"]))
-    environment = ActivityEnvironment()
-    environment.info = replace(environment.info, start_to_close_timeout=timedelta(seconds=0.5))
+    environment = activity_environment(0.5)
     server: RawServer
     async with raw_server(lambda request: None) as server:
         with pytest.raises(ApplicationError) as caught:

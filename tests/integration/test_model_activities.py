@@ -33,6 +33,7 @@ from orchestrator.settings import Settings
 from orchestrator.stores.transcripts import Transcripts
 from tests.fakes import model_behaviours as does
 from tests.fakes.model_server import FakeModelServer
+from tests.support.activity_environment import activity_environment
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 
@@ -112,8 +113,7 @@ def request(agent_type: str = "sales", task: str = "qualify_lead", **fields: Any
 
 
 async def invoke(activities: ModelActivities, asked: InvokeModelInput) -> InvokeModelResult:
-    environment = ActivityEnvironment()
-    found = await environment.run(activities.invoke_model, asked)
+    found = await activity_environment().run(activities.invoke_model, asked)
     assert isinstance(found, InvokeModelResult)
     return found
 
@@ -237,9 +237,8 @@ async def test_half_a_surrogate_pair_in_a_python_agents_result_is_replaced(activ
 
 
 async def test_a_python_agent_that_hangs_times_out_by_itself(activities: ModelActivities) -> None:
-    environment = ActivityEnvironment()
     # The agent's own limit comes a tenth of this before the wrapper's.
-    environment.info = replace(environment.info, start_to_close_timeout=timedelta(seconds=5))
+    environment = activity_environment(5)
     with pytest.raises(ApplicationError) as caught:
         await environment.run(activities.invoke_model, request("echo", "hang"))
     assert caught.value.type == "timeout"
@@ -369,7 +368,7 @@ async def test_a_hanging_call_is_cancelled_with_its_activity(
     activities: ModelActivities, model_server: FakeModelServer
 ) -> None:
     model_server.always(does.hang())
-    environment = ActivityEnvironment()
+    environment = activity_environment()
 
     async def cancel_once_called() -> None:
         await eventually(lambda: bool(model_server.calls()))

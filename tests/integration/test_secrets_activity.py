@@ -20,6 +20,7 @@ from orchestrator.guarded_http import AllowList, GuardedHttp
 from orchestrator.secrets import EnvironmentSecrets, Secrets
 from orchestrator.settings import Settings
 from orchestrator.telemetry import configure_telemetry
+from tests.support.activity_environment import activity_environment
 from tests.support.echo_endpoint import EchoEndpoint, echo_endpoint, forms_of
 from tests.support.executions import outcome, worker_with
 
@@ -229,7 +230,6 @@ async def test_other_steps_are_not_scrubbed_of_what_they_never_named(
 
 
 async def test_attempts_at_the_same_time_keep_their_secrets_apart(echo: EchoEndpoint) -> None:
-    from temporalio.testing import ActivityEnvironment
 
     from orchestrator.execution.messages import StepCall
     from orchestrator.execution.messages_secrets import SecretName, SecretSlot
@@ -242,7 +242,7 @@ async def test_attempts_at_the_same_time_keep_their_secrets_apart(echo: EchoEndp
         request = HttpRequestInput(
             call=step, url=f"{echo.url}/echo", headers={"X-Secret": None}, query={"all": VALUES["TOKEN"]}
         ).model_copy(update={"secret_slots": slots})
-        result = await ActivityEnvironment().run(sources.http.http_request, request)
+        result = await activity_environment().run(sources.http.http_request, request)
         assert isinstance(result, HttpRequestResult)
         assert request.headers == {"X-Secret": None}
         return result.output["body"]["query"]["all"]

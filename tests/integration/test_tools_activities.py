@@ -6,14 +6,11 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
-from temporalio.testing import ActivityEnvironment
 
 from activities.http import HttpActivities
 from activities.tools import ToolActivities
@@ -30,6 +27,7 @@ from orchestrator.secrets.providers import EnvironmentSecrets
 from orchestrator.settings import Settings
 from orchestrator.stores.redis import connect_redis
 from orchestrator.stores.tools import ToolStore
+from tests.support.activity_environment import activity_environment
 from tests.support.mcp_fixtures import program
 from tests.unit.guarded_http.raw_server import Received, answer, raw_server
 
@@ -50,9 +48,7 @@ class Tools:
 
     async def call(self, name: str, arguments: Any = None, **fields: Any) -> Any:
         request = CallToolInput(call=CALL, tool=name, arguments=arguments, **fields)
-        environment = ActivityEnvironment()
-        environment.info = replace(environment.info, start_to_close_timeout=timedelta(seconds=30))
-        result = await environment.run(self.activities.call_tool, request)
+        result = await activity_environment().run(self.activities.call_tool, request)
         assert isinstance(result, CallToolResult)
         return result.output
 
@@ -170,7 +166,7 @@ async def test_failures_are_typed_and_say_whether_to_try_again(
 
 async def test_a_worker_tells_what_it_can_call(tools: Tools) -> None:
     await tools.call("meta", mcp_server="maps")
-    found = await ActivityEnvironment().run(tools.activities.describe_tools)
+    found = await activity_environment().run(tools.activities.describe_tools)
     assert isinstance(found, DescribeToolsResult)
     sources = {view.name: view.source for view in found.tools}
     assert {"get_time": "builtin", "greet": "python"}.items() <= sources.items()
