@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from orchestrator.embedded.layout import Endpoints, Layout
 from orchestrator.embedded.model_server import DEFAULT_MODEL, model_server
 from orchestrator.embedded.ports import LOOPBACK, PortClaims
-from orchestrator.embedded.probes import ready_answer
+from orchestrator.embedded.probes import answers_http, worker_pids
 from orchestrator.embedded.process import ProcessSpec
 from orchestrator.embedded.temporal import temporal
 from orchestrator.embedded.valkey import valkey
@@ -105,7 +104,8 @@ class _Planner:
             model=model,
             worker_metrics=f"http://{metrics}/metrics",
         )
-        services = (self._service("worker", host, api_port), self._service("api", host, api_port))
+        leases = self.settings.model_copy(update={"redis_url": redis})
+        services = tuple(self._service(name, host, api_port, leases) for name in ("worker", "api"))
         notes = (*(external.note for external in self.externals), *self._port_note(api_port))
         return Plan(tuple(self.servers), services, endpoints, tuple(self.externals), notes)
 
@@ -198,11 +198,12 @@ class _Planner:
             self.environment["WORKER_METRICS_ADDRESS"] = address
         return address
 
-    def _service(self, name: str, host: str, port: int) -> ProcessSpec:
+    def _service(self, name: str, host: str, port: int, redis: Settings) -> ProcessSpec:
         async def ready(pid: int) -> bool:
-            health = await ready_answer(host, port, READY_PATH)
-            # The lease of a worker that was killed a moment ago makes the API ready, too.
-            return health is not None and (name == "api" or pid in _worker_pids(health))
+            serves = await answers_http(host, port, READY_PATH)
+            # The lease of a worker that was killed a moment ago makes the API ready, too. Which workers there are, the
+            # API tells nobody without a key.
+            return serves and (name == "api" or pid in await worker_pids(redis))
 
         argv = [sys.executable, "-m", "orchestrator.cli", name]
         return ProcessSpec(
@@ -216,8 +217,3 @@ class _Planner:
             # Each question makes the API ask Temporal and Redis.
             poll_seconds=0.2,
         )
-
-
-def _worker_pids(health: dict[str, Any]) -> set[int]:
-    """The workers that poll now, as the API's readiness lists them."""
-    return {worker["pid"] for worker in health["parts"]["worker"]["workers"] or ()}

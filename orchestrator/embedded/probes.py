@@ -6,8 +6,11 @@ Bare sockets, because a client built for each poll would cost more than the answ
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
+
+from orchestrator.execution.errors import RedisUnavailable
+from orchestrator.settings import Settings
+from orchestrator.stores.leases import WorkerLeases
+from orchestrator.stores.redis import connect_redis
 
 
 async def answers_http(host: str, port: int, path: str) -> bool:
@@ -19,22 +22,6 @@ async def answers_http(host: str, port: int, path: str) -> bool:
     return _is_200(await _exchange(host, port, _get(host, port, path)))
 
 
-async def ready_answer(host: str, port: int, path: str) -> dict[str, Any] | None:
-    """The JSON object that `GET path` answers with 200; None for any other answer.
-
-    Raises:
-        OSError: nothing listens there.
-    """
-    answer = await _exchange(host, port, _get(host, port, path))
-    if not _is_200(answer):
-        return None
-    try:
-        value = json.loads(answer.partition(b"\r\n\r\n")[2])
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
 async def answers_ping(host: str, port: int) -> bool:
     """Whether a Redis answers PING (or asks for its password); one that still loads its file says -LOADING instead.
 
@@ -42,6 +29,15 @@ async def answers_ping(host: str, port: int) -> bool:
         OSError: nothing listens there.
     """
     return (await _exchange(host, port, "PING\r\nQUIT\r\n")).startswith((b"+PONG", b"-NOAUTH"))
+
+
+async def worker_pids(settings: Settings) -> set[int]:
+    """The processes of the workers that poll now, by the leases that they hold in Redis; none where that is away."""
+    async with connect_redis(settings) as redis:
+        try:
+            return {lease.pid for lease in await WorkerLeases(redis, settings.redis_key_prefix).live()}
+        except RedisUnavailable:
+            return set()
 
 
 async def accepts(host: str, port: int) -> None:

@@ -229,3 +229,15 @@ def test_an_external_redis_is_used_and_left_alone(tmp_path: Path, redis_url: str
         assert endpoints["temporal_ui"] is None
         assert not (home / "redis").exists()
         assert up.output.count("instead of the embedded one") == 2
+
+
+def test_a_stack_that_wants_keys_starts_and_lets_in_who_has_one(
+    tmp_path: Path, redis_url: str, temporal_address: str
+) -> None:
+    external = {"REDIS_URL": redis_url, "TEMPORAL_ADDRESS": temporal_address, "TEMPORAL_TASK_QUEUE": tmp_path.name}
+    wants = {"REDIS_KEY_PREFIX": tmp_path.name, "API_AUTH": "on", "API_BOOTSTRAP_KEY": "b" * 40}
+    with running_stack(tmp_path / "home", **external, **wants) as up:
+        address = up.endpoints()["api"]
+        assert httpx2.get(f"{address}/api/v1/workflows/").status_code == 401
+        with OrchestratorClient(address, api_key="b" * 40) as client:
+            assert list(client.iter_workflows()) == []
