@@ -39,7 +39,8 @@ def _ended_late(item: pytest.Item) -> Iterator[None]:
     ended, main = threading.Event(), threading.get_ident()
 
     def watch() -> None:
-        seconds = _limit(item) + LATE_SECONDS
+        limit = _limit(item)
+        seconds = limit + LATE_SECONDS if limit > 0 else None
         while not ended.wait(seconds):
             signal.pthread_kill(main, signal.SIGUSR1)
             seconds = AGAIN_SECONDS
@@ -54,6 +55,7 @@ def _ended_late(item: pytest.Item) -> Iterator[None]:
 
 
 def _limit(item: pytest.Item) -> float:
+    """Return the test's time limit; 0: it has none."""
     marker = item.get_closest_marker("timeout")
     given = marker.args[0] if marker and marker.args else item.config.getoption("timeout", None)
     return float(given if given is not None else item.config.getini("timeout") or 0)
