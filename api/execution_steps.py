@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 from api.execution_documents import CLOSED_STATUS
 from api.execution_graph import graph_of
 from api.executions import ExecutionReader
+from api.pending_activities import merge_pending
 from api.schemas.executions import StepRow
 from api.schemas.steps import ExecutionGraph, StepDocument, StepPage
 from api.times import text_of
@@ -46,11 +47,12 @@ class StepReader:
             RequestError: the cursor is none of ours.
         """
         asked = StepsAsked(after=_decoded(cursor), limit=limit)
-        answer = await self._asked(execution_id, asked)
+        answer, description = await self._asked(execution_id, asked)
         if answer is None:
             rows = (await self._executions.read(execution_id)).steps
             return StepPage(items=[_document(row) for row in rows] if asked.after is None else [], stale=True)
         items = [_document(step) for step in answer.steps]
+        await self._merge(items, description)
         return StepPage(items=items, next_cursor=_encoded(items[-1].path) if answer.more and items else None)
 
     async def step(self, execution_id: str, path: str) -> StepDocument:
@@ -60,10 +62,11 @@ class StepReader:
             ExecutionNotFound: no such execution.
             StepNotFound: it has no step at this path, or its scope closed long ago.
         """
-        answer = await self._asked(execution_id, StepsAsked(path=path))
+        answer, description = await self._asked(execution_id, StepsAsked(path=path))
         found: list[StepDocument]
         if answer is not None:
             found = [_document(step) for step in answer.steps]
+            await self._merge(found, description)
         else:
             rows = (await self._executions.read(execution_id)).steps
             found = [_document(row, stale=True) for row in rows if row.path == path]
@@ -82,7 +85,7 @@ class StepReader:
             WorkflowNotFound: the definition is not known any more.
         """
         document = await self._executions.read(execution_id)
-        answer = await self._asked(execution_id, StepsAsked(tally=True))
+        answer, _ = await self._asked(execution_id, StepsAsked(tally=True))
         definition = await self._executions.definition(execution_id)
         if definition is None:
             if document.workflow_id is None:
@@ -95,20 +98,25 @@ class StepReader:
             tally = {**tally, **states}
         return graph_of(definition, execution_id, document.status, tally, stale=answer is None)
 
-    async def _asked(self, execution_id: str, asked: StepsAsked) -> StepsAnswer | None:
+    async def _merge(self, rows: list[StepDocument], description: WorkflowExecutionDescription) -> None:
+        await merge_pending(rows, description, self._executions.data_converter, all_scopes=True)
+
+    async def _asked(
+        self, execution_id: str, asked: StepsAsked
+    ) -> tuple[StepsAnswer | None, WorkflowExecutionDescription]:
         description = await self._executions.describe(execution_id)
         handle = self._executions.handle(execution_id, description.run_id)
         answer = await self._executions.query_steps(handle, asked)
         if answer is not None or description.status not in CLOSED_STATUS:
-            return answer
+            return answer, description
         try:
             beginning = await self._executions.unbegun(handle)
         except (OrchestratorError, RPCError, ApplicationError, ValueError):
             # What cannot be read is told as far as the document tells it.
-            return None
+            return None, description
         if beginning is None or beginning.start.definition is None:
-            return None
-        return _never_begun(await compiled_start(beginning.start), beginning, description, asked)
+            return None, description
+        return _never_begun(await compiled_start(beginning.start), beginning, description, asked), description
 
 
 def _never_begun(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import PendingActivityState
@@ -16,6 +17,7 @@ from api.times import text_of
 from orchestrator.execution.messages import ErrorInfo
 
 _AFTER_ROOT_STEP = re.compile(r"[.\[/#]")
+_AFTER_STEP = re.compile(r"[/#]")
 
 
 def root_step(activity_id: str) -> str:
@@ -28,13 +30,30 @@ def is_inner(activity_id: str) -> bool:
     return activity_id[len(root_step(activity_id)) :].startswith((".", "["))
 
 
+def step_path(activity_id: str) -> str:
+    """Return the step of an activity id (`enrich[3].call/m0#1` → `enrich[3].call`)."""
+    return _AFTER_STEP.split(activity_id, maxsplit=1)[0]
+
+
 async def merge_pending(
-    steps: list[StepRow], description: WorkflowExecutionDescription, converter: DataConverter
+    steps: Sequence[StepRow],
+    description: WorkflowExecutionDescription,
+    converter: DataConverter,
+    *,
+    all_scopes: bool = False,
 ) -> None:
-    """Fill in the rows of steps whose activity is open."""
+    """Fill in the rows of steps whose activity is open.
+
+    Args:
+        steps: the rows.
+        description: what Temporal says of the execution.
+        converter: reads heartbeats.
+        all_scopes: inner steps have rows of their own; else their block's row tells of them.
+    """
     rows = {step.path: step for step in steps}
+    row_of = step_path if all_scopes else root_step
     for activity in description.raw_description.pending_activities:
-        row = rows.get(activity.activity_id) or rows.get(root_step(activity.activity_id))
+        row = rows.get(activity.activity_id) or rows.get(row_of(activity.activity_id))
         if row is None or row.state not in ("pending", "running"):
             continue
         row.state = "running"

@@ -75,6 +75,7 @@ ISSUES = {
     "self-dependency": "The step depends on itself, or reads itself.",
     "skippable-read": "Warning: a strict read of a step that may be skipped, or tolerated after a failure.",
     "tags-too-large": "The tags are together over 2,048 bytes.",
+    "tool-not-listed": "Warning: the step names a tool that its agent's record does not list (the API knows).",
     "too-deep": "Scopes are nested over 32 deep.",
     "too-few-steps": "A scope that needs a step has none.",
     "too-many-steps": "Over 5,000 steps.",

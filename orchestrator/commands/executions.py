@@ -100,6 +100,11 @@ def status(execution_id: str, *, api: str | None, as_json: bool) -> int:
     """Show one execution; gives 1 when it ended other than completed."""
     with connect(api) as client:
         document = client.get_execution(execution_id)
+    return show_whole(document, as_json=as_json)
+
+
+def show_whole(document: ExecutionDocument, *, as_json: bool) -> int:
+    """Print an execution, its steps and its outcome; gives 1 when it ended other than completed, or has not ended."""
     if as_json:
         _print_json(document)
     else:

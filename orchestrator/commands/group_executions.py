@@ -99,13 +99,11 @@ def wait(
 ) -> None:
     """Wait for an execution's end; 1 where it ended other than completed or still runs."""
     from orchestrator.commands.address import connect_patiently
-    from orchestrator.commands.showing import show
-    from orchestrator.commands.watching import exit_code
+    from orchestrator.commands.executions import show_whole
 
     with connect_patiently(api) as client:
         document = client.wait_for_execution(execution_id, timeout_seconds=timeout)
-    show(document, output)
-    raise typer.Exit(exit_code(document))
+    raise typer.Exit(show_whole(document, as_json=output == "json"))
 
 
 @group.app.command()

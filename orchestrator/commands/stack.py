@@ -32,6 +32,7 @@ def up() -> int:
         await stack.watch()
         return OK
 
+    say("Starting the local stack…")
     return run_with_stack(announce_and_watch)
 
 

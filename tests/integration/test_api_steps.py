@@ -76,6 +76,30 @@ async def test_one_inner_step_is_read_with_its_output_and_an_unknown_one_is_404(
         assert problem_in(answer, 422, "invalid-request")["errors"][0]["code"] == "invalid-cursor"
 
 
+async def test_an_inner_step_that_is_tried_again_tells_of_its_attempts(
+    api: httpx2.AsyncClient, isolated_settings: Settings
+) -> None:
+    busy = {"error": {"type": "http-503", "message": "the far end is busy", "retry_after_seconds": 600}}
+    async with working(isolated_settings, {"each[3].call": [busy]}):
+        execution_id = await started(api, "nested")
+
+        path = f"/executions/{execution_id}/steps/each%5B3%5D.call"
+
+        async def waits() -> bool:
+            answer = await api.get(path)
+            return answer.status_code == 200 and answer.json()["next_attempt_at"] is not None
+
+        await eventually(waits)
+        found = (await api.get(path)).json()
+        assert (found["state"], found["attempts"]) == ("running", 1)
+        assert found["last_failure"]["type"] == "http-503"
+        rows = {row["path"]: row for row in (await api.get(f"/executions/{execution_id}/steps")).json()["items"]}
+        assert rows["each[3].call"]["last_failure"]["message"] == "the far end is busy"
+        assert [path for path, row in rows.items() if row["last_failure"]] == ["each[3].call"]
+        root = (await api.get(f"/executions/{execution_id}")).json()["steps"][0]
+        assert (root["path"], root["last_failure"]["type"]) == ("each", "http-503")
+
+
 async def test_the_graph_shows_live_states_as_json_and_as_mermaid(
     api: httpx2.AsyncClient, isolated_settings: Settings
 ) -> None:

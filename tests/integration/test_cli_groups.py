@@ -151,6 +151,19 @@ async def test_a_narrow_terminal_cuts_off_no_id(run: Run, monkeypatch: pytest.Mo
         assert shown in done.stdout
 
 
+async def test_a_wait_shows_the_end_as_status_does(run: Run) -> None:
+    error = {"type": "boom", "message": "it broke", "step": "a"}
+    step = {"path": "a", "step_id": "a", "name": "The step", "step_type": "transform", "state": "failed", "attempts": 2}
+    times = {"started_at": "2026-11-29T05:26:25Z", "closed_at": "2026-11-29T05:26:26Z"}
+    ended = {"execution_id": "ex-1", "workflow_id": "w", "name": "W", "status": "failed", "error": error, **times}
+    with answering(200, json.dumps({**ended, "steps": [step], "approvals": []}).encode()) as address:
+        done = await asyncio.to_thread(run, "executions", "wait", "ex-1", address=address)
+        shown = await asyncio.to_thread(run, "executions", "get", "ex-1", address=address)
+    assert done.returncode == 1, done.stderr
+    assert "boom: it broke" in done.stdout
+    assert (done.stdout, done.stderr) == (shown.stdout, shown.stderr)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_gives_each_shell_its_script(run: Run, shell: str) -> None:
     done = run("completion", shell)
