@@ -14,8 +14,39 @@ from orchestrator.execution.messages_ledger import LedgerCall
 _CALLS = TypeAdapter(list[LedgerCall])
 
 
+class OpenCall:
+    """A model call under way, which ends in one of three ways.
+
+    Args:
+        notes: whose call it is.
+        presumed: what counts where nobody says what it cost.
+    """
+
+    def __init__(self, notes: AttemptNotes, presumed: LedgerCall) -> None:
+        self._notes = notes
+        self.presumed = presumed
+
+    def add(self, call: LedgerCall) -> None:
+        """Note how it ended."""
+        self.add_nothing()
+        self._notes.spent.append(call)
+
+    def add_nothing(self) -> None:
+        """Note that it never left: its attempt was parked."""
+        if self in self._notes.under_way:
+            self._notes.under_way.remove(self)
+
+    def add_presumed(self, outcome: str = "ok") -> None:
+        """Note that it was answered, and nobody said what it cost."""
+        self.add(self.presumed.model_copy(update={"outcome": outcome, "presumed": True}))
+
+
 class AttemptNotes:
     """Model calls of an activity, over all of its attempts.
+
+    Attributes:
+        spent: calls that ended.
+        under_way: calls that did not yet; a Python agent may make several at once.
 
     Args:
         details: those of the last heartbeat of the attempt before.
@@ -27,36 +58,23 @@ class AttemptNotes:
         self._tell = tell
         found = details if isinstance(details, dict) else {}
         self.spent = _calls(found.get("spent"))
-        self._open: LedgerCall | None = None
-        for lost in _calls([found["calling"]] if "calling" in found else []):
+        self.under_way: list[OpenCall] = []
+        for lost in _calls(found.get("calling")):
             self.spent.append(lost.model_copy(update={"outcome": "lost", "presumed": True}))
 
-    def add(self, call: LedgerCall) -> None:
-        """Note a call that ended."""
-        self._open = None
-        self.spent.append(call)
-
-    def add_nothing(self) -> None:
-        """Note that the call under way never left: its attempt was parked."""
-        self._open = None
-
-    def add_presumed(self) -> None:
-        """Note that the call under way was answered, and nobody said what it cost."""
-        if self._open is not None:
-            self.add(self._open.model_copy(update={"outcome": "ok", "presumed": True}))
-
     @contextmanager
-    def calling(self, presumed: LedgerCall) -> Iterator[None]:
+    def calling(self, presumed: LedgerCall) -> Iterator[OpenCall]:
         """Note a call under way: one that is lost with its worker counts as presumed."""
-        self._open = presumed
+        call = OpenCall(self, presumed)
+        self.under_way.append(call)
         if self._tell is not None:
             self._tell()
         try:
-            yield
+            yield call
         except BaseException:
-            if self._open is not None:
+            if call in self.under_way:
                 # Cancelled, or its time was up: the provider may have worked on it.
-                self.add(presumed.model_copy(update={"outcome": "interrupted", "presumed": True}))
+                call.add_presumed("interrupted")
             raise
 
     def details(self) -> dict[str, Any]:
@@ -64,8 +82,8 @@ class AttemptNotes:
         found: dict[str, Any] = {}
         if self.spent:
             found["spent"] = _CALLS.dump_python(self.spent, mode="json")
-        if self._open is not None:
-            found["calling"] = self._open.model_dump(mode="json")
+        if self.under_way:
+            found["calling"] = _CALLS.dump_python([call.presumed for call in self.under_way], mode="json")
         return found
 
 
@@ -80,6 +98,6 @@ def current_notes() -> AttemptNotes:
 
 def _calls(found: Any) -> list[LedgerCall]:
     try:
-        return _CALLS.validate_python(found or [])
+        return _CALLS.validate_python([found] if isinstance(found, dict) else found or [])
     except ValidationError:
         return []

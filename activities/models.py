@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 from temporalio import activity
 
-from activities.attempt_notes import AttemptNotes, current_notes
+from activities.attempt_notes import current_notes
+from activities.python_agents import PythonAgents
 from activities.step_activity import step_activity
-from orchestrator.agents.answers import Completion, checked, parse_answer
-from orchestrator.agents.base import AgentContext, BaseAgent
+from orchestrator.agents.answers import Completion
+from orchestrator.agents.base import BaseAgent
 from orchestrator.agents.factory import AgentFactory, PinnedRecord
 from orchestrator.agents.model_calls import ModelCalls
 from orchestrator.agents.model_requests import ModelRequest
-from orchestrator.agents.prompts import sane
 from orchestrator.agents.records import AgentRecord
-from orchestrator.agents.turns import AgentTurns, ModelCaller, noted
+from orchestrator.agents.turns import AgentTurns, ModelCaller
 from orchestrator.definition import limits
 from orchestrator.definition.compiled import RetryRule
 from orchestrator.execution.errors import OrchestratorError
-from orchestrator.execution.messages import TokenUsage
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
-from orchestrator.execution.messages_ledger import LedgerCall
 from orchestrator.execution.policies import backoff_seconds
 from orchestrator.stores.token_streams import TokenStreams
 
@@ -49,6 +47,8 @@ class ModelActivities:
         self._calls = calls
         self._turns = turns
         self._tokens = tokens
+        model = factory.settings.default_model
+        self._python = PythonAgents(calls.complete, turns.transcripts, turns.costs, model)
 
     def all(self) -> list[Callable[..., Any]]:
         """Return the activities for the worker."""
@@ -69,7 +69,7 @@ class ModelActivities:
         agent = await self._factory.resolve(request.agent_type, request.agent_version)
         async with self._factory.observed(request.agent_type, lease_seconds=seconds + 5):
             if isinstance(agent, BaseAgent):
-                return await self._run_python(agent, request, seconds)
+                return await self._python.run(agent, request, seconds)
             return await self._turn(agent, request, seconds)
 
     async def _turn(self, pinned: PinnedRecord, request: InvokeModelInput, seconds: float) -> InvokeModelResult:
@@ -101,69 +101,6 @@ class ModelActivities:
                 return await self._calls.complete(replace(asked, on_delta=writer.publish))
 
             yield complete
-
-    async def _run_python(self, agent: BaseAgent, request: InvokeModelInput, seconds: float) -> InvokeModelResult:
-        label = f"agent '{request.agent_type}', task '{request.task}'"
-        notes = current_notes()
-        default_model = request.model or self._factory.settings.default_model
-
-        async def ask(
-            prompt: str, *, instructions: str, output_schema: Mapping[str, Any] | None, model: str | None
-        ) -> tuple[Any, TokenUsage]:
-            messages = [{"role": "user", "content": sane(prompt)}]
-            if instructions:
-                messages.insert(0, {"role": "system", "content": sane(instructions)})
-            call = ModelRequest(
-                model=model or default_model,
-                messages=messages,
-                output_schema=output_schema,
-                schema_name=request.task,
-                timeout_seconds=seconds,
-                idempotency_key=f"{request.call.idempotency_key}/{len(notes.spent)}",
-            )
-            completion = await self._noted(call, request, notes)
-            if output_schema is None:
-                return completion.text, completion.usage
-            return parse_answer(completion.text, output_schema, label=label), completion.usage
-
-        context = AgentContext(
-            execution_id=request.call.execution_id,
-            step_path=request.call.path,
-            idempotency_key=request.call.idempotency_key,
-            input=request.input,
-            dependencies=request.dependencies,
-            output_schema=request.output_schema,
-            timeout_seconds=seconds,
-            model=request.model,
-            ask=ask,
-        )
-        output = await agent.run(request.task, request.parameters, context)
-        if request.output_schema is not None:
-            output = checked(output, request.output_schema, label=label)
-        return InvokeModelResult(output=output, usage=context.usage, model=request.model, spent=notes.spent)
-
-    async def _noted(self, call: ModelRequest, request: InvokeModelInput, notes: AttemptNotes) -> Completion:
-        """Make a Python agent's model call and enter it into the ledger."""
-        costs = self._turns.costs
-
-        def entry(usage: TokenUsage, outcome: str = "ok") -> LedgerCall:
-            return LedgerCall(
-                path=request.call.path,
-                attempt=len(notes.spent) + 1,
-                model=call.model,
-                input_tokens=usage.input_tokens,
-                output_tokens=usage.output_tokens,
-                cost_usd=costs.price(call.model, usage),
-                outcome=outcome,
-            )
-
-        with notes.calling(entry(TokenUsage(input_tokens=costs.bound(call).tokens))):
-            completion = await noted(self._calls.complete, call, entry, notes)
-            if completion.usage_reported:
-                notes.add(entry(completion.usage))
-            else:
-                notes.add_presumed()
-        return completion
 
 
 def retry_rule(record: AgentRecord) -> RetryRule | None:

@@ -169,8 +169,10 @@ class Settings(BaseSettings):
     """Address of another server that speaks the protocol of S3."""
     claim_s3_region: str | None = None
     """Region of the bucket, where the environment does not say it."""
-    claim_threshold_bytes: int = Field(128 * 1024, ge=1024, le=1024 * 1024)
-    """A value of this size or more is kept in the claim store, its reference in the history."""
+    claim_threshold_bytes: int = Field(128 * 1024, ge=128 * 1024, le=1024 * 1024)
+    """A value of this size or more is kept in the claim store, its reference in the history.
+
+    Not less: what workers of other task queues are sent, up to 127 KiB, must stay in the history."""
     claim_max_bytes: int = Field(10 * 1024 * 1024, ge=1024 * 1024, le=64 * 1024 * 1024)
     """A larger start or activity result is the error `payload-too-large`."""
     claim_retention_days: int = Field(30, ge=1)

@@ -76,12 +76,8 @@ class SessionSummaries:
                 outcome=outcome,
             )
 
-        with notes.calling(entry(TokenUsage(input_tokens=bound.tokens), "ok")):
-            completion = await noted(ask, call, entry, notes)
-            if completion.usage_reported:
-                notes.add(entry(completion.usage, "ok"))
-            else:
-                notes.add_presumed()
+        with notes.calling(self._costs.presumed(entry(TokenUsage(), "ok"), bound)) as under_way:
+            completion = await noted(ask, call, entry, under_way)
         summary = completion.text.strip()
         done = bool(summary) and await self._sessions.replace_head_with_summary(head, summary, memory)
         return SummariseSessionResult(summarised=done, spent=notes.spent)

@@ -42,6 +42,12 @@ class TurnCosts:
         prompt = _prompt_tokens(call.messages, call.tools)
         return self._reservation(call.model, prompt, call.max_output_tokens)
 
+    def presumed(self, entry: LedgerCall, bound: Reservation) -> LedgerCall:
+        """Return what counts for a call of which nobody says what it cost: all that it may spend."""
+        known = self._price(entry.model, TokenUsage()) is not None
+        cost = bound.cost_usd if known else None
+        return entry.model_copy(update={"input_tokens": bound.tokens, "output_tokens": 0, "cost_usd": cost})
+
     def next_bound(self, messages: Sequence[Mapping[str, Any]], record: AgentRecord, model: str) -> Reservation:
         """Return what the turn after these messages should reserve, results of tools left out."""
         return self._reservation(model, _prompt_tokens(messages, ()), record.max_output_tokens)

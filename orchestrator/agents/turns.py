@@ -36,21 +36,25 @@ class ModelCaller(Protocol):
         """Return the answer; an error that comes after it carries its `usage`."""
 
 
+class OpenCallNotes(Protocol):
+    """Takes how one model call ends."""
+
+    def add(self, call: LedgerCall) -> None:
+        """Note how it ended."""
+
+    def add_nothing(self) -> None:
+        """Note that it never left."""
+
+    def add_presumed(self) -> None:
+        """Note that it was answered, and nobody said what it cost."""
+
+
 class CallNotes(Protocol):
     """Keeps account of the model calls of an activity over all its attempts."""
 
     spent: list[LedgerCall]
 
-    def add(self, call: LedgerCall) -> None:
-        """Note a call that ended."""
-
-    def add_nothing(self) -> None:
-        """Note that the call under way never left."""
-
-    def add_presumed(self) -> None:
-        """Note that the call under way was answered, and nobody said what it cost."""
-
-    def calling(self, presumed: LedgerCall) -> AbstractContextManager[None]:
+    def calling(self, presumed: LedgerCall) -> AbstractContextManager[OpenCallNotes]:
         """Note a call under way."""
 
 
@@ -101,7 +105,7 @@ class AgentTurns:
         default_model: str,
     ) -> None:
         self._toolbox = toolbox
-        self._transcripts = transcripts
+        self.transcripts = transcripts
         self._sessions = sessions
         self.costs = costs
         self._default_model = default_model
@@ -138,21 +142,17 @@ class AgentTurns:
             if needs is not None:
                 return InvokeModelResult(needs=needs, spent=notes.spent, **turn.known)
             call = self.costs.bounded(call)
-        presumed = self._entry(turn, notes, TokenUsage(input_tokens=bound.tokens), "ok")
-        with notes.calling(presumed):
+        presumed = self.costs.presumed(self._entry(turn, notes, TokenUsage(), "ok"), bound)
+        with notes.calling(presumed) as under_way:
             try:
                 completion = await noted(
-                    ask, call, lambda usage, outcome: self._entry(turn, notes, usage, outcome), notes
+                    ask, call, lambda usage, outcome: self._entry(turn, notes, usage, outcome), under_way
                 )
             except OrchestratorError as error:
                 if error.parks and request.model_index < fallbacks:
                     # Another model answers now: better than waiting for this one.
                     error.parks = error.retryable = False
                 raise
-            if completion.usage_reported:
-                notes.add(self._entry(turn, notes, completion.usage, "ok"))
-            else:
-                notes.add_presumed()
         return await self._read(turn, completion, notes)
 
     def _entry(self, turn: _Turn, notes: CallNotes, usage: TokenUsage, outcome: str) -> LedgerCall:
@@ -176,7 +176,7 @@ class AgentTurns:
         task = record.tasks.get(request.task)
         names = request.tools if request.tools is not None or task is None else task.tools
         offer = await self._toolbox.offer(record, names=names)
-        parts = await self._transcripts.load(request.transcript)
+        parts = await self.transcripts.load(request.transcript)
         history = [message for part in parts for message in part]
         new = [_outcome_message(outcome) for outcome in request.outcomes]
         if not history:
@@ -206,7 +206,7 @@ class AgentTurns:
             return opening
         memory = record.memory or MemoryRecord()
         session_id = check_session_id(request.session_id)
-        session = await self._sessions.load(session_id, memory, without_key=_session_key(request))
+        session = await self._sessions.load(session_id, memory, without_key=first_key(request))
         remembered: list[Message] = list(session.messages)
         if session.summary:
             remembered.insert(0, {"role": "system", "content": f"Earlier in this conversation: {session.summary}"})
@@ -243,7 +243,7 @@ class AgentTurns:
             except InvalidOutput as error:
                 result.invalid = error.details.get("errors") or [{"pointer": "", "message": error.message}]
         if completion.tool_calls or result.invalid is not None:
-            result.part = await self._transcripts.keep([*turn.new, assistant])
+            result.part = await self.transcripts.keep([*turn.new, assistant])
             result.next_needs = self.costs.next_bound(
                 [*turn.history, *turn.new, assistant], turn.pinned.record, turn.model
             )
@@ -281,7 +281,7 @@ class AgentTurns:
             return False
         memory = turn.pinned.record.memory or MemoryRecord()
         session_id = check_session_id(request.session_id)
-        await self._sessions.append(session_id, _session_key(request), [turn.prompt, assistant], memory)
+        await self._sessions.append(session_id, first_key(request), [turn.prompt, assistant], memory)
         return (await self._sessions.load(session_id, memory)).needs_summary
 
 
@@ -294,24 +294,29 @@ def _tool_choice(turn: _Turn) -> str | None:
 
 
 async def noted(
-    ask: ModelCaller, call: ModelRequest, entry: Callable[[TokenUsage, str], LedgerCall], notes: CallNotes
+    ask: ModelCaller, call: ModelRequest, entry: Callable[[TokenUsage, str], LedgerCall], under_way: OpenCallNotes
 ) -> Completion:
-    """Make a model call; where it fails, note what it cost.
+    """Make a model call and note what it cost.
 
     A time-out stays noted as presumed: the provider may have worked on it. An attempt that is parked made no call.
     """
     try:
-        return await ask(call)
+        completion = await ask(call)
     except OrchestratorError as error:
         if error.parks:
-            notes.add_nothing()
+            under_way.add_nothing()
         elif error.code != AttemptTimeout.code:
-            notes.add(entry(error.usage or TokenUsage(), error.code))
+            under_way.add(entry(error.usage or TokenUsage(), error.code))
         raise
+    if completion.usage_reported:
+        under_way.add(entry(completion.usage, "ok"))
+    else:
+        under_way.add_presumed()
+    return completion
 
 
-def _session_key(request: InvokeModelInput) -> str:
-    """Return the key of the task in its session: that of the first turn, whichever turn asks."""
+def first_key(request: InvokeModelInput) -> str:
+    """Return the idempotency key of a task, in its session as for its effects: that of its first turn."""
     key = request.call.idempotency_key
     return "".join(key.rsplit(f"/m{request.turn}", 1)) if request.turn else key
 

@@ -155,13 +155,17 @@ class AgentLoops:
 
     def _answered(self, place: Place, loop: AgentLoop, activity_id: str, result: InvokeModelResult) -> None:
         record = place.record
-        self._budgets.settle(place, loop, activity_id, result.spent, unreported=result.needs is None)
+        unreported = result.needs is None and not result.reported
+        self._budgets.settle(place, loop, activity_id, result.spent, unreported=unreported)
         self._learn(loop, result)
         self.affordable()
         if result.needs is not None:
             loop.tried += result.attempts - 1
             record.attempts = max(record.attempts, 1) + result.attempts - 1
             loop.ask = result.needs
+            if result.part is not None:
+                # What a Python agent was answered before it was stopped.
+                loop.transcript.append(result.part)
             self.next_turn(place, loop)
             return
         record.attempts = max(record.attempts, 1) + result.attempts - 1

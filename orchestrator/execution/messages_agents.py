@@ -101,7 +101,9 @@ class InvokeModelResult(StepResult):
     spent: list[LedgerCall] = Field(default_factory=list)
     """Calls of this activity, failed attempts included."""
     needs: Reservation | None = None
-    """No call was made: it might spend more than was reserved."""
+    """The call that is due was not made: it might spend more than was reserved."""
+    reported: bool = False
+    """`spent` is all, though it be nothing: a Python agent need not ask a model."""
     next_needs: Reservation | None = None
     """What the next turn should reserve."""
     summarise: bool = False
