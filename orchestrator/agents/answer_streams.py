@@ -11,8 +11,9 @@ import httpx2
 
 from orchestrator.agents.answers import AnswerDraft, Completion, finish_reason, quote_bytes, refuse
 from orchestrator.agents.prompts import sane
-from orchestrator.agents.provider_errors import raise_declared
+from orchestrator.agents.provider_errors import ResponseTooLarge, raise_declared
 from orchestrator.agents.tool_call_parts import MalformedToolCalls, joined
+from orchestrator.execution.errors import OrchestratorError
 from orchestrator.execution.errors_steps import ModelUnavailable
 
 _DONE = b"[DONE]"
@@ -21,8 +22,8 @@ _DONE = b"[DONE]"
 class StreamReader:
     """Reads one stream into `draft`, which has what arrived whatever happens.
 
-    Once the model has said why it stopped the answer is whole: a stream that breaks off afterwards is as good as one
-    that ends with `[DONE]`.
+    Once the model has said why it stopped the answer is whole: a stream that breaks off afterwards, in the middle of an
+    event or with an error, is as good as one that ends with `[DONE]`.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class StreamReader:
                 if data == _DONE:
                     break
                 self._take(data)
-        except (ModelUnavailable, httpx2.TransportError):
+        except (OrchestratorError, ResponseTooLarge, httpx2.TransportError):
             if self._draft.finish_reason is None:
                 raise
         if self._held:
