@@ -14,6 +14,8 @@ from orchestrator.agents.model_requests import ModelRequest
 from orchestrator.agents.prompts import sane
 from orchestrator.agents.turn_costs import TurnCosts
 from orchestrator.agents.turns import Message, ModelCaller, first_key
+from orchestrator.definition.schemas import schema_issues
+from orchestrator.execution.errors_steps import AgentFailed
 from orchestrator.execution.messages import TokenUsage
 from orchestrator.execution.messages_agents import InvokeModelInput, InvokeModelResult
 from orchestrator.execution.messages_ledger import Reservation
@@ -78,6 +80,10 @@ class PythonAgents:
         async def ask(
             prompt: str, *, instructions: str, output_schema: Mapping[str, Any] | None, model: str | None
         ) -> tuple[Any, TokenUsage]:
+            if output_schema is not None and (issues := schema_issues(dict(output_schema))):
+                # Found out after the call, it would be paid at every attempt.
+                why = f"{label}: the output_schema of ask_model is not a JSON Schema: {issues[0].message}"
+                raise AgentFailed(why, retryable=False)
             messages = [{"role": "user", "content": sane(prompt)}]
             if instructions:
                 messages.insert(0, {"role": "system", "content": sane(instructions)})

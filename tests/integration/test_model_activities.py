@@ -49,6 +49,8 @@ class Echo(BaseAgent):
         if task == "ask":
             answer = await context.ask_model("hello", instructions="be nice", output_schema=SCHEMA)
             return {"answer": answer, "key": context.idempotency_key}
+        if task == "ask_wrongly":
+            return await context.ask_model("hello", output_schema={"$ref": "#/$defs/nowhere"})
         if task == "crash":
             raise KeyError("nothing here")
         if task == "hang":
@@ -207,6 +209,15 @@ async def test_a_python_agents_errors_are_classified(activities: ModelActivities
     assert "KeyError" in error.message
     error = await failure(activities, request("echo", "copy", output_schema=SCHEMA))
     assert (error.type, error.non_retryable) == ("invalid-output", False)
+
+
+async def test_a_schema_that_is_none_is_refused_before_the_call_is_paid(
+    activities: ModelActivities, model_server: FakeModelServer
+) -> None:
+    error = await failure(activities, request("echo", "ask_wrongly"))
+    assert (error.type, error.non_retryable) == ("agent-failed", True)
+    assert "is not a JSON Schema" in error.message
+    assert model_server.calls() == []
 
 
 class Odd(BaseAgent):
