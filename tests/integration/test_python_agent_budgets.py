@@ -124,6 +124,7 @@ async def test_a_call_that_fails_is_tried_again_and_the_answers_before_it_are_no
     model_server.then(ok(), status(500), ok(), ok())
     view = await ended(worker, {"model_calls": 9}, asking(3))
     assert view.output["a"]["answers"] == 3
+    assert view.ledger is not None
     assert (view.ledger.total.model_calls, len(model_server.calls())) == (4, 4)
 
 
