@@ -38,10 +38,8 @@ def run(path: Path, input_path: Path | None, *, api: str | None, wait: bool, as_
 def execute(
     workflow_id: str,
     input_path: Path | None,
+    starting: Mapping[str, Any],
     *,
-    version: int | None,
-    tags: Sequence[str],
-    key: str | None,
     api: str | None,
     wait: bool,
     as_json: bool,
@@ -49,9 +47,7 @@ def execute(
     """Start an execution of a stored workflow, and show how it goes; gives the exit code."""
     input_data = read_json(input_path, "input") if input_path else {}
     with connect(api) as client:
-        document = client.execute_workflow(
-            workflow_id, input_data, version=version, tags=read_tags(tags) or None, idempotency_key=key
-        )
+        document = client.execute_workflow(workflow_id, input_data, **starting)
         execution_id = document["execution_id"]
         if not as_json:
             at = f"{escape(workflow_id)} version {document['workflow_version']}"

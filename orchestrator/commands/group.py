@@ -21,6 +21,11 @@ Present = Callable[[Any, Mapping[str, Any]], int]
 LARGEST_PAGE = 200
 
 
+def only_given(fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the fields that a command was given; None for none of them."""
+    return {name: value for name, value in fields.items() if value not in (None, {}, [])} or None
+
+
 def _always(document: Any) -> bool:
     return True
 

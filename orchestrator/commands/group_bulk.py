@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from orchestrator.commands.executions import read_tags
-from orchestrator.commands.group import Group
+from orchestrator.commands.group import Group, only_given
 from orchestrator.commands.options import Api, Form, Reason, Status
 from orchestrator.commands.outcome import FAILED, INTERRUPTED, OK, err
 from orchestrator.sdk import OrchestratorClient
@@ -53,7 +53,7 @@ def start(
     }
     return client.start_bulk_job(
         action,
-        {name: value for name, value in filters.items() if value} or None,
+        only_given(filters),
         execution_ids=executions or None,
         all=everything or None,
         reason=reason,

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from orchestrator.commands.files import read_json
-from orchestrator.commands.group import Group
+from orchestrator.commands.group import Group, only_given
 from orchestrator.commands.options import (
     Api,
     DefinitionFile,
@@ -74,16 +74,25 @@ def execute(
     version: Version = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="key=value; may be given again.")] = None,
     key: Annotated[str | None, typer.Option("--idempotency-key", help="The same key starts once.")] = None,
+    priority: Annotated[int | None, typer.Option("--priority", min=1, max=5, help="1 is first.")] = None,
+    seconds: Annotated[float | None, typer.Option("--execution-seconds", help="A sooner deadline.")] = None,
+    callback_url: Annotated[str | None, typer.Option("--callback-url", help="Who is told of the end.")] = None,
+    callback_secret: Annotated[str | None, typer.Option("--callback-secret", help="Name of what signs it.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress, print the result.")] = False,
     api: Api = None,
     output: Form = "table",
 ) -> None:
     """Start an execution of a stored workflow."""
-    from orchestrator.commands.executions import execute
+    from orchestrator.commands.executions import execute, read_tags
 
-    code = execute(
-        workflow_id, input_file, version=version, tags=tags or [], key=key, api=api, wait=wait, as_json=output == "json"
-    )
+    starting = {
+        "version": version,
+        "tags": read_tags(tags or []) or None,
+        "options": only_given({"priority": priority, "execution_seconds": seconds}),
+        "callback": only_given({"url": callback_url, "secret": callback_secret}),
+        "idempotency_key": key,
+    }
+    code = execute(workflow_id, input_file, starting, api=api, wait=wait, as_json=output == "json")
     raise typer.Exit(code)
 
 

@@ -105,6 +105,22 @@ async def test_a_signed_message_is_sent_once(
     assert (refused.code, refused.out) == (1, "")
 
 
+async def test_a_start_has_its_priority_its_deadline_and_its_callback(
+    orchestrator: ApiCli, temporal_client: Client
+) -> None:
+    body = {"workflow_id": "timed", "name": "Timed", "steps": STEPS}
+    assert (await orchestrator.http.post("/workflows/", json=body)).status_code == 201
+    execute = ("workflows", "execute", "timed", "--priority", "1", "--execution-seconds", "60")
+    told = await document(orchestrator, *execute, "--callback-url", "https://example.com/x", "--callback-secret", "ME")
+    described = await temporal_client.get_workflow_handle(told["execution_id"]).describe()
+    assert described.raw_description.workflow_execution_info.priority.priority_key == 1
+    assert (await described.memo())["callback"] == {"url": "https://example.com/x", "secret": "ME"}
+    refused = await orchestrator(*execute, "--callback-secret", "ME")
+    assert (refused.code, refused.out) == (1, "")
+    assert "url" in refused.err
+    await temporal_client.get_workflow_handle(told["execution_id"]).terminate()
+
+
 async def test_a_tool_is_declared_changed_and_deleted(orchestrator: ApiCli, tmp_path: Path) -> None:
     file = tmp_path / "rate.json"
     record = {"name": "rate", "description": "Rates.", "http": {"url": "https://rates.example.com/v1"}}
