@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BeforeValidator
@@ -27,6 +26,7 @@ from api.schemas.executions import (
 from api.schemas.problems import WITH_BODY, problems
 from api.start_answers import answer_start
 from api.starts import check_input, pin_definition, start
+from api.times import no_number
 from orchestrator.execution.messages_ledger import LedgerView
 
 router = APIRouter(tags=["executions"], route_class=StrictJsonRoute)
@@ -40,15 +40,8 @@ ErrorTypeQuery = Annotated[
 ]
 
 
-def _no_number(value: Any) -> Any:
-    """Refuse the seconds that a datetime would be read from, too."""
-    if isinstance(value, str) and re.fullmatch(r"[\s+-]*[0-9.eE+_]*\s*", value):
-        raise ValueError("a time is written by ISO 8601, such as 2026-11-22T14:00:00Z")
-    return value
-
-
 Moment = Annotated[
-    datetime | None, BeforeValidator(_no_number), Query(description="ISO 8601; UTC where it has no offset")
+    datetime | None, BeforeValidator(no_number), Query(description="ISO 8601; UTC where it has no offset")
 ]
 _ACTION = problems(*WITH_BODY, 404, 409, 503)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from api.schemas.executions import AwaitedDetail, Body, ExecutionStatus
+from api.times import no_number
 
 BulkAction = Literal["cancel", "terminate", "pause", "resume", "retry"]
 BulkState = Literal["running", "completed", "failed", "cancelled"]
@@ -19,7 +20,7 @@ _MOMENT: TypeAdapter[datetime] = TypeAdapter(datetime)
 
 def _moment(value: Any) -> Any:
     # Bodies are strict; a time has no other form in JSON.
-    return _MOMENT.validate_python(value) if isinstance(value, str) else value
+    return _MOMENT.validate_python(no_number(value)) if isinstance(value, str) else value
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment, json_schema_input_type=datetime)]

@@ -291,6 +291,8 @@ async def test_a_job_that_is_stopped_says_so(api: httpx2.AsyncClient, isolated_s
         ({"action": "cancel", "filter": {"tags": {"a": "b' OR 'x' = 'x"}}}, "/filter/tags/a"),
         ({"action": "cancel", "filter": {"workflow_id": "A'"}}, "/filter/workflow_id"),
         ({"action": "cancel", "filter": {"started_after": "soon"}}, "/filter/started_after"),
+        ({"action": "cancel", "filter": {"started_after": "2026"}}, "/filter/started_after"),
+        ({"action": "cancel", "filter": {"started_before": "1790000000"}}, "/filter/started_before"),
         ({"action": "erase", "all": True}, "/action"),
     ],
 )

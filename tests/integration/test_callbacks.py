@@ -14,16 +14,18 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 from activities.callbacks import CallbackActivities
 from activities.control import ControlActivities
 from orchestrator.client import connect, disconnect
 from orchestrator.execution.messages import WORKFLOW_TYPE
-from orchestrator.execution.messages_callbacks import CALLBACK_MEMO
+from orchestrator.execution.messages_callbacks import CALLBACK_MEMO, delivery_id
 from orchestrator.guarded_http import GuardedHttp
 from orchestrator.secrets import EnvironmentSecrets, Secrets
 from orchestrator.settings import Settings
 from orchestrator.untold_ends import LOOK_BACK, UntoldEnds
+from orchestrator.workflows.callback_delivery import CallbackDelivery
 from tests.support.api_server import leased_worker, problem_in, running_api
 from tests.support.executions import worker_with
 from tests.support.polling import eventually
@@ -244,6 +246,15 @@ async def test_an_execution_that_is_terminated_before_a_worker_took_it_is_told_t
     assert kinds == {by_api: "execution.terminated", by_hand: "execution.terminated", quiet: "execution.completed"}
     assert all(genuine(found, KEY) for found in receiver.received)
     assert len(receiver.received) == 3
+    replayer = Replayer(
+        workflows=[CallbackDelivery],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        data_converter=temporal_client.data_converter,
+    )
+    for execution_id in kinds:
+        run_id = (await api.get(f"/executions/{execution_id}")).json()["run_id"]
+        delivery = temporal_client.get_workflow_handle(delivery_id(execution_id, run_id))
+        await replayer.replay_workflow(await delivery.fetch_history())
 
 
 async def test_what_a_stranger_calls_a_callback_hides_no_other(
