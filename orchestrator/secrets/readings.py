@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator
+from html.entities import html5
 from typing import Final
 
 _ROUNDS: Final = 3
@@ -16,6 +17,7 @@ _STAND_IN: Final = "\0"
 _QUOTED: Final = re.compile(r"((?:%[0-9a-fA-F]{2})+)")
 _ENTITIES: Final = re.compile(r"(&(?:#[0-9]+;?|#[xX][0-9a-fA-F]+;?|[^\t\n\f <&#;]{1,32};?))")
 """What `html.unescape` looks at."""
+_LONGEST_OLD_NAME: Final = max(len(name) for name in html5 if not name.endswith(";"))
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 LETTERS: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 """Letters behind a backslash that do not mean themselves."""
@@ -56,7 +58,30 @@ def _read(text: str, escapes: re.Pattern[str], meaning: Callable[[str], str]) ->
 
 
 def _html_read(text: str) -> str:
-    return _read(text, _ENTITIES, html.unescape)
+    return _read(text, _ENTITIES, _entity)
+
+
+def _entity(escape: str) -> str:
+    return _numbered(escape) if escape[1] == "#" else _named(escape)
+
+
+def _numbered(escape: str) -> str:
+    digits = escape[2:].rstrip(";")
+    if digits.isdigit() and len(digits) < 7 and 160 <= (number := int(digits)) < 0xD800:
+        # Nothing is special about these.
+        return chr(number)
+    return html.unescape(escape)
+
+
+def _named(escape: str) -> str:
+    name = escape[1:]
+    if name in html5:
+        return html5[name]
+    # The old names need no semicolon, and other letters may follow.
+    for end in range(min(len(name) - 1, _LONGEST_OLD_NAME), 1, -1):
+        if name[:end] in html5:
+            return html5[name[:end]] + name[end:]
+    return escape
 
 
 def _url_read(text: str) -> str:

@@ -38,21 +38,25 @@ def without_spelled(text: str, values: Iterable[str], mask: str) -> str:
     """
     if not any(mark in text for mark in MARKS):
         return text
-    candidates = [value for value in values if len(value) <= LONGEST]
-    for value in _read_somewhere(text, candidates):
-        text = _masked(text, value, mask)
-    return text
+    places = sorted(_places(text, [value for value in values if len(value) <= LONGEST]))
+    pieces: list[str] = []
+    at = 0
+    for start, end in places:
+        if start >= at:
+            pieces += [text[at:start], mask]
+        at = max(at, end)
+    return "".join([*pieces, text[at:]])
 
 
-def _read_somewhere(text: str, values: Sequence[str]) -> list[str]:
-    """Return the values that some reading of some window of the text has."""
+def _places(text: str, values: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Yield where values are spelled; one that two windows share twice."""
     longest = max(map(len, values), default=0) * MOST_LETTERS
-    found: dict[str, None] = {}
     for at, end in _windows(len(text), longest):
         window = text[at:end]
         if any(mark in window for mark in MARKS):
-            found |= dict.fromkeys(_values_read(window, [value for value in values if value not in found]))
-    return list(found)
+            # The pattern is slow: it is tried where some reading has the value.
+            for value in _values_read(window, values):
+                yield from (found.span() for found in _compiled(value).finditer(text, at, end))
 
 
 def _windows(length: int, longest: int) -> Iterator[tuple[int, int]]:
@@ -78,26 +82,6 @@ def _values_read(text: str, values: Sequence[str]) -> list[str]:
 def _own_readings(value: str) -> tuple[str, ...]:
     # A value that itself looks like escapes was read once more in the text.
     return tuple(dict.fromkeys((value, *readings(value))))
-
-
-def _masked(text: str, value: str, mask: str) -> str:
-    pattern, longest = _compiled(value), len(value) * MOST_LETTERS
-    size = max(WINDOW, 4 * longest)
-    pieces: list[str] = []
-    at = 0
-    while at < len(text):
-        end = min(len(text), at + size)
-        # The pattern is slow: it is tried where some reading has the value.
-        read = any(mark in text[at:end] for mark in MARKS) and _values_read(text[max(0, at - longest) : end], [value])
-        if read and (found := pattern.search(text, at, end)):
-            pieces += [text[at : found.start()], mask]
-            at = found.end()
-        else:
-            # What begins near the end of the window ends in the next one.
-            following = end if end == len(text) else end - longest
-            pieces.append(text[at:following])
-            at = following
-    return "".join(pieces)
 
 
 @functools.lru_cache(maxsize=64)
