@@ -12,8 +12,11 @@ def misfit(definition: CompiledDefinition, state: ExecutionState) -> str | None:
     """Say what of a position does not fit its definition, or itself; None where all does."""
     if ROOT not in state.scopes:
         return "it has no root scope"
+    closed = frozenset(state.retained)
+    if not closed <= set(state.scopes):
+        return "it has lost closed scopes"
     for scope_id, scope in state.scopes.items():
-        why = _of_scope(definition, state, scope_id, scope)
+        why = _of_scope(definition, state, scope_id, scope, closed=scope_id in closed)
         if why is not None:
             return why
     known = {(scope_id, step_id) for scope_id, scope in state.scopes.items() for step_id in scope.steps}
@@ -24,12 +27,17 @@ def misfit(definition: CompiledDefinition, state: ExecutionState) -> str | None:
     return next((f"step '{item.step_id}' has nothing that undoes it" for item in undone), None)
 
 
-def _of_scope(definition: CompiledDefinition, state: ExecutionState, scope_id: str, scope: ScopeState) -> str | None:
+def _of_scope(
+    definition: CompiledDefinition, state: ExecutionState, scope_id: str, scope: ScopeState, *, closed: bool
+) -> str | None:
     compiled = definition.scopes.get((scope.owner, scope.part))
     if compiled is None or scope.scope_id != scope_id:
         return f"the definition has no scope '{scope_id}'"
     if list(scope.steps) != list(compiled.steps):
         return f"scope '{scope_id}' has other steps than the definition"
+    if closed:
+        # It is only looked at; what held it may be gone.
+        return None
     parent = state.scopes.get(scope.parent) if scope.parent is not None else None
     if scope.parent is not None and (parent is None or scope.owner not in parent.steps):
         return f"nothing holds scope '{scope_id}'"

@@ -66,9 +66,9 @@ def rerun(
         RequestError: a path names no step, one that never ran, or one whose output cannot be set.
     """
     first = _known(definition, from_step, "/from_step")
-    if ended.scopes[ROOT].steps[first].started_at is None:
+    if not _ran(ended.scopes[ROOT].steps[first]):
         message = f"step '{first}' never ran in execution '{ended.execution_id}'"
-        ran = [step_id for step_id, record in ended.scopes[ROOT].steps.items() if record.started_at is not None]
+        ran = [step_id for step_id, record in ended.scopes[ROOT].steps.items() if _ran(record)]
         hint = "steps that ran: " + ", ".join(ran[:20]) if ran else "retry the execution, or start a new one"
         raise RequestError(message, hint=hint, issues=[Issue("step-never-ran", message, "/from_step", hint)])
     undone = {_root_id(path) for path in ended.undone} & set(definition.root.steps)
@@ -224,8 +224,7 @@ class _Recovery:
     def _fresh(self, around: list[ScopeState], step_id: str, *, new_keys: bool) -> None:
         """Let a step begin anew, under ids (and keys) that nothing inside it has had."""
         old = around[-1].steps[step_id]
-        # One whose condition or input failed never started, but may have come to a handler.
-        more = 1 + old.inside if old.started_at is not None or old.error is not None else 0
+        more = 1 + old.inside if _ran(old) else 0
         # In a rerun the scope's own epoch is raised already.
         raised = more if new_keys and not self._new_keys else 0
         around[-1].steps[step_id] = StepRecord(retried=old.retried + more, epoch=old.epoch + raised)
@@ -296,6 +295,11 @@ class _Recovery:
         reopened = [by_name[name] for name in due if name in by_name and name not in waiting]
         cursor["waiting"] = [name for name in due if name not in by_name or name in waiting]
         return reopened
+
+
+def _ran(record: StepRecord) -> bool:
+    """Whether a step did anything; one whose condition failed never started, but may have come to a handler."""
+    return record.started_at is not None or record.error is not None
 
 
 def _with_dependents(definition: CompiledDefinition, first: set[str]) -> list[str]:

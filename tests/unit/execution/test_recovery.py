@@ -16,8 +16,9 @@ from orchestrator.execution.recovery import rerun, retried
 from orchestrator.execution.state import ROOT, TERMINAL, StepRecord
 from tests.support.machine_driver import MachineDriver, Play, Script, state_json
 from tests.support.properties import looked_through
-from tests.unit.execution.generated_documents import documents, script_of
+from tests.unit.execution.generated_documents import documents, everything, script_of
 from tests.unit.execution.steps import BOOM, Json, agent, document, foreach, parallel, value, wait
+from tests.unit.execution.test_machine_promises import LAST, MESSAGES
 
 WELL: Script = {}
 
@@ -200,6 +201,28 @@ def test_whatever_happened_a_retry_repeats_nothing_that_completed(
         assert all(record.state in TERMINAL for record in scope.steps.values())
 
 
+@looked_through(25)
+@given(everything(), st.integers(0, 10_000), st.lists(st.floats(0, 60), min_size=1, max_size=3), MESSAGES)
+def test_retries_of_retries_repeat_nothing_and_the_last_comes_to_its_end(
+    source: dict[str, Any], seed: int, stops: list[float], messages: list[tuple[float, ev.Event]]
+) -> None:
+    driver = MachineDriver(source, script_of(seed), messages=messages, restore_every=0).run(until=stops[0])
+    completed = set(driver.completed)
+    for number, stop in enumerate([*stops[1:], None], 1):
+        if driver.state.outcome == "completed":
+            return
+        driver = MachineDriver(
+            source,
+            script_of(seed + number, failures=25 if stop else 0),
+            messages=[] if stop else LAST,
+            recovered=retried(driver.definition, driver.state, "r"),
+            restore_every=0,
+        ).run(until=stop)
+        assert not completed & set(driver.keys)
+        completed |= set(driver.completed)
+    assert driver.machine.closed
+
+
 # --- rerun ------------------------------------------------------------------------------------------------------------
 
 
@@ -285,6 +308,29 @@ def test_a_rerun_opens_the_handler_of_a_failed_condition_beside_the_one_that_clo
     again = rerun_of(ended, "a")
     assert ended.order == again.order == ["a", "b.h1", "b.h2"]
     assert {"b:handler:0", "b:handler:0#1"} <= set(again.state.scopes)
+
+
+def test_a_step_whose_condition_failed_into_its_handler_can_be_run_again() -> None:
+    step = agent("b", when="input.bad > 1", on_error=[{"steps": [agent("h")]}])
+    ended = MachineDriver(document(step)).run()
+    assert (ended.order, ended.state.outcome) == (["b.h"], "completed")
+    assert rerun_of(ended, "b").keys == ["ex-1/ex-2/b.h#1"]
+
+
+def test_a_closed_scope_of_a_branch_that_lost_keeps_nobody_from_a_retry() -> None:
+    inner = parallel("p", i1=[agent("x", when="input.nope")], i2=[agent("y")])
+    outer = parallel("q", "any", b1=[agent("s"), inner], b2=[value("w")])
+    slow = {path: [Play(50, cancel_seconds=5)] for path in ("q.s", "q.p.y")}
+    ended = MachineDriver(document(outer), slow).run(until=1)
+    assert not ended.machine.closed
+    assert retry_of(ended).state.outcome == "completed"
+
+
+def test_a_retry_goes_on_in_the_handler_of_a_step_whose_condition_failed() -> None:
+    step = agent("b", when="input.bad > 1", on_error=[{"steps": [agent("h1"), agent("h2", depends_on=["h1"])]}])
+    ended = MachineDriver(document(step), {"b.h2": [Play(60)]}).run(until=5)
+    again = retry_of(ended)
+    assert (again.order, again.state.outcome) == (["b.h2"], "completed")
 
 
 @looked_through(60)
