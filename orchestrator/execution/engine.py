@@ -240,19 +240,32 @@ class Engine:
         few = len(state.retained) <= RETAINED_SCOPES + 4 * len(state.compensations)
         if few and state.retained_bytes <= RETAINED_BYTES + 2 * state.needed_bytes:
             return
-        needed, kept = self._seen(), list[str]()
+        needed = self._seen()
+        if not needed:
+            state.needed_bytes = 0
+            while len(state.retained) > RETAINED_SCOPES or (
+                len(state.retained) > 1 and state.retained_bytes > RETAINED_BYTES
+            ):
+                self._drop(state.retained.pop(0))
+        else:
+            self._drop_around(needed)
+
+    def _drop_around(self, needed: set[str]) -> None:
+        state, kept = self.state, list[str]()
         number = size = state.needed_bytes = 0
         for scope_id in reversed(state.retained):
-            scope = state.scopes[scope_id]
-            number, size = number + 1, size + scope.bytes
+            weight = state.scopes[scope_id].bytes
+            number, size = number + 1, size + weight
             if scope_id in needed:
-                state.needed_bytes += scope.bytes
+                state.needed_bytes += weight
             elif number > RETAINED_SCOPES or (number > 1 and size > RETAINED_BYTES):
-                self.data.drop(scope)
-                del state.scopes[scope_id]
+                self._drop(scope_id)
                 continue
             kept.append(scope_id)
         state.retained = kept[::-1]
+
+    def _drop(self, scope_id: str) -> None:
+        self.data.drop(self.state.scopes.pop(scope_id))
 
     def _seen(self) -> set[str]:
         """Return the closed scopes that compensations will see, with those around them."""
