@@ -29,6 +29,10 @@ from orchestrator.stores.claims import claim_driver, claimed_input_bytes, keep_a
 
 log = structlog.get_logger(__name__)
 
+_TRACED = frozenset({"agent-failed", "internal-error", "tool-failed"})
+"""Failures whose causes and their traces somebody needs, who wrote that code. Others say all in their message: with the
+traces they outgrow the 4 KB that Temporal keeps of an attempt's failure, and it shows a sentence about that instead."""
+
 LONGEST_PAUSE_SECONDS = 5.0
 """Between two tries to keep a result while the claim store is away."""
 
@@ -108,9 +112,10 @@ class _Attempt:
                 self._park()
                 raise ApplicationError("the worker shut down", self._details(), type="worker-shutdown") from None
             except Exception as error:
-                failure = self._failure(as_orchestrator_error(error), error)
+                known = as_orchestrator_error(error)
                 # Temporal keeps the texts of all causes, and theirs are not ours to scrub.
-                raise failure from None if self._redaction or not _speakable(error) else error
+                tells = known.code in _TRACED and not self._redaction and _speakable(error)
+                raise self._failure(known, error) from error if tells else None
         return result
 
     def _count_afresh(self) -> None:

@@ -71,6 +71,9 @@ async def merge_pending(
 def failure_info(failure: Failure) -> ErrorInfo:
     """Return Temporal's record of a failed attempt in our shape."""
     kind = failure.WhichOneof("failure_info")
+    if kind == "server_failure_info" and failure.HasField("cause"):
+        # Temporal wraps a failure over 4 KB into one of its own, which says just that.
+        return failure_info(failure.cause)
     if kind == "application_failure_info":
         return ErrorInfo(type=failure.application_failure_info.type or "internal-error", message=failure.message)
     return ErrorInfo(type="timeout" if kind == "timeout_failure_info" else "internal-error", message=failure.message)

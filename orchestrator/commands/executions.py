@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,9 @@ from orchestrator.commands.outcome import INTERRUPTED, OK, USAGE, CommandError, 
 from orchestrator.commands.watching import coloured, exit_code, follow, print_outcome, step_table, ways_on
 from orchestrator.sdk import OrchestratorClient
 from orchestrator.sdk.documents import ExecutionDocument
+
+MOST_WAYS = 20
+"""Parked steps for which a way on is shown."""
 
 Action = Literal["pause", "resume", "cancel", "terminate", "retry"]
 
@@ -96,20 +100,28 @@ def status(execution_id: str, *, api: str | None, as_json: bool) -> int:
     """Show one execution; gives 1 when it ended other than completed."""
     with connect(api) as client:
         document = client.get_execution(execution_id)
-    return show_whole(document, as_json=as_json)
+        return show_whole(client, document, as_json=as_json)
 
 
-def show_whole(document: ExecutionDocument, *, as_json: bool) -> int:
+def show_whole(client: OrchestratorClient, document: ExecutionDocument, *, as_json: bool) -> int:
     """Print an execution, its steps and its outcome; gives 1 when it ended other than completed, or has not ended."""
     if as_json:
         _print_json(document)
     else:
         out.print(step_table(document))
-        for line in ways_on(document):
+        for line in ways_on(document, _parked(client, document)):
             out.print(escape(line))
         if document["status"] == "completed" or document.get("error"):
             print_outcome(document, out)
     return exit_code(document)
+
+
+def _parked(client: OrchestratorClient, document: ExecutionDocument) -> list[str]:
+    """Return some of the steps that wait for an operator, those inside blocks too."""
+    if document.get("detail") != "operator" or document["status"] != "awaiting":
+        return []
+    steps = client.iter_steps(document["execution_id"])
+    return list(islice((step["path"] for step in steps if step.get("awaits") == "operator"), MOST_WAYS))
 
 
 def act(

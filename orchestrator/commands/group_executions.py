@@ -103,7 +103,7 @@ def wait(
 
     with connect_patiently(api) as client:
         document = client.wait_for_execution(execution_id, timeout_seconds=timeout)
-    raise typer.Exit(show_whole(document, as_json=output == "json"))
+        raise typer.Exit(show_whole(client, document, as_json=output == "json"))
 
 
 @group.app.command()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from shlex import quote
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from orchestrator.commands.outcome import FAILED, OK, UNREACHABLE
 from orchestrator.sdk import CLOSED_STATUSES, ApiProblem, OrchestratorClient, ServiceUnreachable
-from orchestrator.sdk.documents import ExecutionDocument
+from orchestrator.sdk.documents import ExecutionDocument, StepRow
 
 POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 30.0
@@ -83,28 +84,42 @@ def step_table(document: ExecutionDocument) -> RenderableType:
     for column in ("step", "state", "attempts", "seconds", "note"):
         table.add_column(column, justify="right" if column in {"attempts", "seconds"} else "left")
     for step in document.get("steps") or ():
-        error = step.get("error")
         table.add_row(
             escape(step.get("name") or step["path"]),
             coloured(step["state"]),
             str(step.get("attempts") or ""),
             _seconds(step.get("started_at"), step.get("finished_at")),
-            escape(error["message"] if error else ""),
+            escape(_note(step)),
         )
     detail = f" ({document['detail']})" if document.get("detail") else ""
     return Group(table, f"execution: {coloured(document['status'])}{escape(detail)}")
 
 
-def ways_on(document: ExecutionDocument) -> Iterator[str]:
-    """Yield a line for each thing that the execution waits for people to do, with the command that does it."""
+def _note(step: StepRow) -> str:
+    """Why a step failed, or why its last attempt did and when there will be another."""
+    if error := step.get("error"):
+        return str(error["message"])
+    failure = step.get("last_failure")
+    if failure is None:
+        return ""
+    at = step.get("next_attempt_at")
+    return f"{f'again at {at[11:19]} UTC' if at else 'tried again'}: {failure['message']}"
+
+
+def ways_on(document: ExecutionDocument, parked: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each thing that the execution waits for people to do, with the command that does it.
+
+    Args:
+        document: of the execution.
+        parked: paths of the steps that wait for an operator.
+    """
     command, execution_id = "orchestrator executions", document["execution_id"]
     for approval in document.get("approvals") or ():
-        yield f"waits for a decision: {command} approve {execution_id} {approval['path']} (or --reject)"
-    if document.get("detail") != "operator":
-        return
-    for step in document.get("steps") or ():
-        if step["state"] == "running" and step.get("error"):
-            yield f"waits for a repair: {command} retry-step|skip-step {execution_id} {step['path']}"
+        yield f"waits for a decision: {command} approve {execution_id} {quote(approval['path'])} (or --reject)"
+    for path in parked:
+        yield f"waits for a repair: {command} retry-step|skip-step {execution_id} {quote(path)}"
+    for name in (document.get("signals") or {}).get("awaited") or ():
+        yield f"waits for a message: {command} signal {execution_id} {quote(name)} --payload FILE"
 
 
 def coloured(status: str) -> str:

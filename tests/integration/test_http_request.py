@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError
 
 from activities.http import HttpActivities
@@ -301,6 +303,15 @@ async def test_a_url_that_cannot_be_read_is_blocked(url: str) -> None:
     with pytest.raises(ApplicationError) as caught:
         await perform(url)
     assert caught.value.type == "http-blocked"
+
+
+async def test_a_failure_that_is_told_whole_fits_what_temporal_keeps_of_an_attempt() -> None:
+    """With its causes and their traces Temporal would show 'Failure exceeds size limit.' in its place."""
+    error = await failure(lambda request: b"")
+    encoded = Failure()
+    await DataConverter.default.encode_failure(error, encoded)
+    assert (error.type, error.__cause__) == ("http-connection", None)
+    assert encoded.ByteSize() < 4_096
 
 
 async def test_a_broken_connection_is_worth_another_try() -> None:
