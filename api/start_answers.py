@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import Request, Response
 
 from api.access import access_of
@@ -35,16 +37,29 @@ async def answer_start(
     response.status_code = 202 if new else 200
     if wait_seconds is None:
         return document
-    outcome = await wait_for_end(services, document.execution_id, wait_seconds, lambda: _disconnected(request))
+    key = access_of(request).key
+    with services.key_watch.watching(key) as revoked:
+        outcome = await wait_for_end(services, document.execution_id, wait_seconds, lambda: _left(request, revoked))
     try:
         # The wait may have taken minutes.
-        await services.key_watch.require(access_of(request).key)
+        await services.key_watch.require(key)
         document = await services.executions.read(document.execution_id, outcome, new=new)
     except Unavailable:
         # The start was acknowledged: that it cannot be read just now does not turn it into a failure.
         document.stale = True
     response.status_code = 200 if document.status in CLOSED else 202
     return document
+
+
+async def _left(request: Request, revoked: asyncio.Event) -> None:
+    """Return when nobody is there to be answered, or nobody who may be."""
+    ends = [asyncio.ensure_future(_disconnected(request)), asyncio.ensure_future(revoked.wait())]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:
