@@ -120,6 +120,9 @@ def _parked(client: OrchestratorClient, document: ExecutionDocument) -> list[str
     """Return some of the steps that wait for an operator, those inside blocks too."""
     if document.get("detail") != "operator" or document["status"] != "awaiting":
         return []
+    # Root steps are in the document, also where no worker tells of others.
+    if root := [step["path"] for step in document["steps"] if step["state"] == "running" and step.get("error")]:
+        return root[:MOST_WAYS]
     steps = client.iter_steps(document["execution_id"])
     return list(islice((step["path"] for step in steps if step.get("awaits") == "operator"), MOST_WAYS))
 
