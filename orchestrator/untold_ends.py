@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -13,6 +13,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
+from orchestrator.background import beside
 from orchestrator.execution.messages import WORKFLOW_TYPE
 from orchestrator.execution.messages_callbacks import (
     CALLBACK_MEMO,
@@ -51,13 +52,8 @@ class UntoldEnds:
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Look now and then while the block runs."""
-        task = asyncio.create_task(self._keep_on())
-        try:
+        async with beside(self._keep_on()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def look(self, since: datetime) -> int:
         """Start the deliveries that are lacking; returns how many.

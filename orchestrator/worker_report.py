@@ -7,11 +7,12 @@ import os
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.agents import AgentFactory
+from orchestrator.background import beside
 from orchestrator.execution.errors import OrchestratorError, Unavailable
 from orchestrator.settings import Settings
 from orchestrator.stores.claims import ClaimStore
@@ -51,13 +52,8 @@ class WorkerReport:
     async def kept_fresh(self) -> AsyncIterator[None]:
         """Look at the parts now, and every five seconds while the block runs."""
         await self._look()
-        task = asyncio.create_task(self._keep_looking())
-        try:
+        async with beside(self._keep_looking()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _keep_looking(self) -> None:
         while True:

@@ -12,6 +12,7 @@ import structlog
 from pydantic import BaseModel, Field
 from redis.asyncio import Redis
 
+from orchestrator.background import beside
 from orchestrator.execution.errors import RedisUnavailable
 from orchestrator.stores.redis import run_script
 
@@ -95,13 +96,10 @@ class WorkerLeases:
             read: gives the lease's present content before every refresh.
             every_seconds: the time between two refreshes.
         """
-        task = asyncio.create_task(self._keep(read, every_seconds))
         try:
-            yield
+            async with beside(self._keep(read, every_seconds)):
+                yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
             with suppress(RedisUnavailable):
                 await self.release(read().worker_id)
 

@@ -18,6 +18,7 @@ from temporalio.api.sdk.v1 import ExternalStorageReference
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from orchestrator.background import beside
 from orchestrator.execution.carried_text import parted
 from orchestrator.execution.errors import Unavailable
 from orchestrator.execution.messages import WORKFLOW_TYPE
@@ -46,13 +47,8 @@ class ClaimKeeper:
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Make the daily rounds while the block runs."""
-        task = asyncio.create_task(self._keep_on())
-        try:
+        async with beside(self._keep_on()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def round(self, *, open_for: timedelta = timedelta(seconds=ROUND_SECONDS)) -> int:
         """Prolong the claims of every execution that is open for at least this long; returns how many claims.
