@@ -65,6 +65,7 @@ def send_logs(settings: Settings, process: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
+    logging.captureWarnings(True)
     for name, level in _QUIETER.items():
         logging.getLogger(name).setLevel(max(level, root.level))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,3 +47,17 @@ def test_both_services_log_json_lines_only_and_never_a_key(services: Services) -
         assert lines
         assert {line.get("process") for line in lines} == {name}
         assert services.environment["OPENAI_API_KEY"] not in path.read_text()
+
+
+def test_a_warning_of_a_library_is_a_line_like_the_others() -> None:
+    code = """
+import warnings
+from orchestrator.settings import Settings
+from orchestrator.telemetry.logs import send_logs
+send_logs(Settings(_env_file=None, log_format="json"), "worker")
+warnings.warn("something\\nodd")
+"""
+    found = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True)
+    (line,) = (json.loads(line) for line in found.stderr.splitlines())
+    assert (line["logger"], line["level"], line["process"]) == ("py.warnings", "warning", "worker")
+    assert "something\nodd" in line["event"]

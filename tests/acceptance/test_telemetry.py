@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -205,3 +206,19 @@ def test_a_metrics_address_that_is_taken_is_told_with_the_way_out(watched: Watch
     assert done.returncode == 2
     assert "WORKER_METRICS_ADDRESS" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_executions_that_are_read_while_they_end_count_once(watched: Watched) -> None:
+    """Without a cache a query plays the history again, up to a last task that may still be under way."""
+    rest = Rest(watched.services.http)
+    steps = [{"step_id": "a", "step_type": "transform", "value": 1}]
+    workflow_id = rest.store({"name": "Read often", "steps": [*steps, {**steps[0], "step_id": "b"}]})
+
+    def run(_: int) -> str:
+        return str(rest.end_of(rest.execute(workflow_id))["status"])
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(run, range(24))) == {"completed"}
+    lines = watched.metrics()["worker"].splitlines()
+    closed = [line for line in lines if line.startswith("orchestrator_executions_closed_total{")]
+    assert [line.rpartition(" ")[2] for line in closed if f'workflow="{workflow_id}"' in line] == ["24"]
