@@ -371,9 +371,13 @@ async def test_a_deletion_and_a_change_that_rest_on_the_same_revision_do_not_bot
     calls = [*changes, *deletions] if attempt % 2 else [*deletions, *changes]
     codes = [answer.status_code for answer in await asyncio.gather(*calls)]
     changed, deleted = (codes[:3], codes[3:]) if attempt % 2 else (codes[3:], codes[:3])
-    assert set(changed) <= {200, 404, 412} and set(deleted) <= {204, 404, 412}, codes
-    assert (changed.count(200), 204 in deleted) in {(1, False), (0, True)}, codes
-    assert (await api.get(url)).status_code == (404 if 204 in deleted else 200)
+    # A busy Temporal holds up what comes while a schedule goes, and whoever waited too long is told so.
+    assert set(changed) <= {200, 404, 412, 503} and set(deleted) <= {204, 404, 412, 503}, codes
+    assert (changed.count(200), 204 in deleted) in {(1, False), (0, True)} | (
+        {(0, False)} if 503 in codes else set()
+    ), codes
+    if 200 in changed or 204 in deleted:
+        assert (await api.get(url)).status_code == (404 if 204 in deleted else 200)
 
 
 async def test_a_deletion_that_was_cut_off_is_finished_by_sending_it_again(
