@@ -6,11 +6,12 @@ import base64
 import html
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
+
+from tests.support.local_server import served
 
 
 def forms_of(secret: str) -> dict[str, str]:
@@ -87,13 +88,6 @@ def echo_endpoint() -> Iterator[EchoEndpoint]:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    endpoint = EchoEndpoint(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with served(Handler) as address:
+        endpoint = EchoEndpoint(address)
         yield endpoint
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
