@@ -22,7 +22,7 @@ from orchestrator.execution.messages_vectors import (
     DescribeVectorsResult,
     DropCollectionInput,
 )
-from orchestrator.stores.pages import decode_cursor, encode_cursor
+from orchestrator.stores.pages import decode_cursor, page_of
 
 router = APIRouter(prefix="/collections", tags=["vectors"], route_class=StrictJsonRoute)
 
@@ -34,14 +34,18 @@ CollectionName = Annotated[
 @router.get("/", operation_id="list_collections", summary="List the vector collections", responses=problems(422, 503))
 async def list_collections(services: ServicesDep, limit: Limit = 50, cursor: Cursor = None) -> CollectionPage:
     """Ask a worker for its vector store's collections, by a standalone activity; 503 without a worker."""
-    after = decode_cursor("collections", cursor)
+    # A wrong cursor needs no worker to be refused.
+    decode_cursor("collections", cursor)
     store = await ask_worker(services, "describe_vectors", DescribeVectorsResult)
-    rest = sorted((view for view in store.collections if view.name > after), key=lambda view: view.name)
+    found = sorted(store.collections, key=_place_of)
+    page = page_of("collections", found, _place_of, limit=limit, cursor=cursor)
     return CollectionPage(
-        items=rest[:limit],
-        next_cursor=encode_cursor("collections", rest[limit - 1].name) if len(rest) > limit else None,
-        **store.model_dump(exclude={"collections"}),
+        items=list(page.items), next_cursor=page.next_cursor, **store.model_dump(exclude={"collections"})
     )
+
+
+def _place_of(view: CollectionView) -> str:
+    return view.name
 
 
 @router.post(

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from orchestrator.definition import limits
 from orchestrator.definition.parts import AtLeast, ErrorType, Part, Retry, StepId, Timeouts
+
+NOT_TAKEN = "not_taken"
+"""Kind of the error of a field that a step of the type has no use for: the way out is to leave it out."""
 
 if TYPE_CHECKING:
     from orchestrator.definition.models import AnyStep
@@ -71,7 +75,8 @@ class Step(Part):
     @model_validator(mode="after")
     def _retry_fits(self) -> Step:
         if self.retry is not None and not self.takes_retry:
-            raise ValueError(f"a step of type '{self.step_type}' takes no 'retry': it makes no attempts")
+            message = "a step of type '{step_type}' takes no 'retry': it makes no attempts"
+            raise PydanticCustomError(NOT_TAKEN, message, {"step_type": self.step_type})
         return self
 
     @classmethod

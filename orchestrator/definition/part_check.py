@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.definition import limits
+from orchestrator.definition.envelope import NOT_TAKEN
 from orchestrator.definition.issues import Issue, pointer_to
 from orchestrator.definition.parts import Part
 from orchestrator.expressions import suggest
@@ -121,7 +122,7 @@ def _issue(detail: ErrorDetails, model_class: type[Part], raw: Any, pointer: str
             return Issue("id-too-long", f"{_shown(value)} has {len(value):,} characters; {most} are allowed", where)
         message = f"{_shown(value)} does not match {pattern}"
     code = "wrong-type" if kind.endswith("_type") else "invalid-value"
-    return Issue(code, message[:1].lower() + message[1:], where)
+    return Issue(code, message[:1].lower() + message[1:], where, "leave it out" if kind == NOT_TAKEN else None)
 
 
 def _real_path(detail: ErrorDetails, raw: Any) -> list[str | int]:

@@ -175,13 +175,7 @@ _WAYS_OUT = {
 
 
 def _with_hints(issues: list[Issue]) -> list[Issue]:
-    return [issue if issue.hint else replace(issue, hint=_way_out(issue)) for issue in issues]
-
-
-def _way_out(issue: Issue) -> str | None:
-    if issue.code == "invalid-value" and " takes no '" in issue.message:
-        return "leave it out"
-    return _WAYS_OUT.get(issue.code)
+    return [issue if issue.hint else replace(issue, hint=_WAYS_OUT.get(issue.code)) for issue in issues]
 
 
 def _finish(document: dict[str, Any], found: Validation) -> None:

@@ -9,7 +9,7 @@ from orchestrator.execution.clock import iso, parse_iso
 from orchestrator.execution.commands import CancelTimer, CloseChild, StartTimer
 from orchestrator.execution.engine import Engine, ScopeRun
 from orchestrator.execution.errors_data import CollectedOutputTooLarge
-from orchestrator.execution.evaluation import expression_failure, failure_of
+from orchestrator.execution.evaluation import failure_of
 from orchestrator.execution.live_data import scope_bytes
 from orchestrator.execution.messages import ErrorInfo, StepResult
 from orchestrator.execution.paths import join_path
@@ -180,10 +180,7 @@ class Ending:
             else:
                 self._engine.data.require_collectable("the execution", scope_bytes(compiled, scope, None))
                 state.output = {step_id: scope.steps[step_id].value for step_id in compiled.sinks}
-        except ExpressionError as error:
-            self._fail_late(expression_failure(error, None))
-            return
-        except CollectedOutputTooLarge as error:
+        except (ExpressionError, CollectedOutputTooLarge) as error:
             self._fail_late(failure_of(error, None))
             return
         state.outcome = "completed"

@@ -133,8 +133,10 @@ class Evaluator:
         return {**context, **names} if names else context
 
 
-def failure_of(error: OrchestratorError, path: str | None) -> ErrorInfo:
+def failure_of(error: OrchestratorError | ExpressionError, path: str | None) -> ErrorInfo:
     """Return one of our errors as the error of a step, or of the execution."""
+    if isinstance(error, ExpressionError):
+        return expression_failure(error, path)
     return ErrorInfo(type=error.code, message=clean_text(error.message), step=path, details=error.details)
 
 

@@ -8,7 +8,7 @@ from orchestrator.execution.blocks import Blocks
 from orchestrator.execution.ending import Ending
 from orchestrator.execution.engine import Engine, Place, ScopeRun
 from orchestrator.execution.errors import OrchestratorError
-from orchestrator.execution.evaluation import expression_failure, failure_of
+from orchestrator.execution.evaluation import failure_of
 from orchestrator.execution.live_data import scope_bytes
 from orchestrator.execution.messages import ErrorInfo
 from orchestrator.execution.state import ROOT
@@ -62,8 +62,6 @@ class ScopeEnds:
             if run.compiled.output is not None:
                 return self._engine.evaluator.render(run.compiled.output, run.state), None
             self._engine.data.require_collectable(f"step '{owner.path}'", scope_bytes(run.compiled, run.state, None))
-        except ExpressionError as error:
-            return None, expression_failure(error, owner.path)
-        except OrchestratorError as error:
+        except (ExpressionError, OrchestratorError) as error:
             return None, failure_of(error, owner.path)
         return {step_id: run.state.steps[step_id].value for step_id in run.compiled.sinks}, None

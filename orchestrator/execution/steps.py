@@ -141,14 +141,9 @@ class StepEnds:
         """Run a part of a step; what goes wrong in it fails the step, never the workflow task."""
         try:
             act()
-        except ExpressionError as error:
-            if place is None:
-                return
-            self.fail(place, expression_failure(error, place.path), again=False)
-        except OrchestratorError as error:
-            if place is None:
-                return
-            self.fail(place, failure_of(error, place.path), again=False)
+        except (ExpressionError, OrchestratorError) as error:
+            if place is not None:
+                self.fail(place, failure_of(error, place.path), again=False)
 
     def _fail_scope(self, place: Place, error: ErrorInfo) -> None:
         """Nobody handles the error: the step fails, and its scope with it."""
